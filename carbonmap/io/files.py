@@ -1,0 +1,164 @@
+"""Files that are whole or absent: partial name, verify, fsync, rename."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from carbonmap.errors import CarbonmapError, InputError, MissingInput, WriteError
+from carbonmap.types import Json
+
+CHUNK = 1 << 20
+"""Bytes read at a time when hashing."""
+
+
+def existing(path: str | Path, what: str) -> Path:
+    """The path of a regular local file that a user named.
+
+    Raises:
+        MissingInput: there is nothing, or it is not a file.
+        InputError: the name is a GDAL virtual path or an address, which we never open.
+    """
+    text = str(path)
+    if "://" in text or text.startswith(("/vsi", "\\vsi")):
+        raise InputError(f"{what} {text!r} is an address, not a file on this machine; copy it here first")
+    found = Path(path)
+    if not found.is_file():
+        hint = "it is a folder" if found.is_dir() else "there is no such file"
+        raise MissingInput(f"{what} {text!r} cannot be read: {hint}; give the path of a file")
+    return found
+
+
+def sha256(path: Path) -> str:
+    """Hex digest of a file's bytes."""
+    digest = hashlib.sha256()
+    with path.open("rb") as stream:
+        while block := stream.read(CHUNK):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def describe(path: Path) -> Json:
+    """Size and hash by which a file is known again."""
+    return {"size": path.stat().st_size, "sha256": sha256(path)}
+
+
+def sync_file(path: Path) -> None:
+    """Force a file's bytes to the disk."""
+    with path.open("r+b") as stream:
+        os.fsync(stream.fileno())
+
+
+def sync_folder(path: Path) -> None:
+    """Force a folder's entries to the disk; Windows has no such call and needs none."""
+    if os.name != "posix":
+        return
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def publish(partial: Path, final: Path) -> None:
+    """Give a finished file its name: fsync, rename, fsync the folder, in that order.
+
+    After a power loss there is the old file or the new one, never half of either.
+    """
+    sync_file(partial)
+    os.replace(partial, final)
+    sync_folder(final.parent)
+
+
+@contextlib.contextmanager
+def partial(final: Path) -> Iterator[Path]:
+    """A name beside the final one to write to; published when the block ends well, else removed."""
+    with writing(final):
+        final.parent.mkdir(parents=True, exist_ok=True)
+        path = final.with_name(f".{final.stem[:120]}.{os.getpid()}.partial{final.suffix}")
+        try:
+            yield path
+            publish(path, final)
+        finally:
+            path.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turn what the system says of a failed write into one sentence that names the file and a way out.
+
+    Raises:
+        WriteError: anything below failed with an ``OSError``.
+    """
+    try:
+        yield
+    except CarbonmapError:
+        raise
+    except OSError as error:
+        raise WriteError(_advice(path, error)) from error
+
+
+def _advice(path: Path, error: OSError) -> str:
+    """What went wrong with a write and what to do about it."""
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        todo = "the folder cannot be written to; choose another with -o, or change its permissions"
+    elif error.errno == errno.ENAMETOOLONG:
+        todo = "the name is too long for this disk; choose a shorter one"
+    else:
+        todo = (
+            f"{free_text(path)}; if the disk or a quota is full, make room and run the same command "
+            f"again: finished tiles are kept"
+        )
+    return f"cannot write {str(path)!r}: {error}; {todo}"
+
+
+def free_bytes(path: Path) -> int:
+    """Free bytes on the disk of a path that need not exist yet."""
+    for folder in (path, *path.absolute().parents):
+        if folder.is_dir():
+            return shutil.disk_usage(folder).free
+    return 0
+
+
+def free_text(path: Path) -> str:
+    """Free space in words."""
+    return f"{free_bytes(path) / 1e6:,.0f} MB are free there"
+
+
+def require_space(path: Path, needed: int) -> None:
+    """Refuse to start what the disk cannot hold.
+
+    Raises:
+        WriteError: fewer bytes are free than needed.
+    """
+    if free_bytes(path) < needed:
+        raise WriteError(
+            f"{str(path)!r} needs about {needed / 1e6:,.0f} MB and {free_text(path)}; "
+            f"make room, or choose another disk with -o"
+        )
+
+
+def write_text(final: Path, text: str) -> None:
+    """Write a small UTF-8 file, whole or not at all."""
+    with partial(final) as path:
+        path.write_text(text, encoding="utf-8", newline="\n")
+
+
+def write_json(final: Path, value: object) -> None:
+    """Write JSON, whole or not at all."""
+    write_text(final, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def read_json(path: Path) -> Json | None:
+    """A JSON object, or None where the file is absent, damaged or holds something else."""
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return value if isinstance(value, dict) else None

@@ -1,0 +1,160 @@
+"""Finished maps: the COG, its style, its STAC item and the sidecar that declares it whole."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pystac
+import rasterio
+
+from carbonmap import crs as crs_
+from carbonmap.errors import CorruptData, MissingInput
+from carbonmap.grid import Grid
+from carbonmap.io import cog, files, output, raster, stac, style
+from carbonmap.io.cog import Layer, Sums
+from carbonmap.types import Json, Raster
+
+MEDIA_TYPE = "image/tiff; application=geotiff; profile=cloud-optimized"
+
+DENSITY_UNITS = "Mg C ha-1"
+"""Megagrams of carbon per hectare, in CF's spelling."""
+
+
+@dataclass(frozen=True)
+class MapFile:
+    """Everything that one map needs to be written from its tiles.
+
+    Args:
+        final: the map's file, ``.tif``.
+        grid: all of it.
+        layer: what it holds.
+        tags: provenance, plain text by key.
+        date: ``YYYY-MM`` or ``YYYY-MM-DD``; None where it has none.
+        style_range: ends of the colour ramp in the layer's units; None for no style.
+    """
+
+    final: Path
+    grid: Grid
+    layer: Layer
+    tags: Mapping[str, str]
+    date: str | None = None
+    style_range: tuple[float, float] | None = None
+
+    def tile(self, work: output.Work, name: str) -> Path:
+        """Where a tile of this map lies until the map is joined."""
+        return work.folder / self.final.stem / f"{name}.tif"
+
+
+def write_map(made: MapFile, tiles: Mapping[str, Grid], sums: Sums, work: output.Work, threads: int) -> list[Path]:
+    """Join a map's tiles and write what belongs beside it, the style before the item.
+
+    Returns:
+        The files, the map first; the mark that declares them whole is the caller's.
+    """
+    parts = [(made.tile(work, name), grid) for name, grid in tiles.items()]
+    tags = {"CARBONMAP_UNITS": made.layer.units, **made.tags}
+    if made.date:
+        tags["CARBONMAP_DATE"] = made.date
+    cog.write_cog(parts, made.grid, made.layer, tags, sums, made.final, work.folder, threads)
+    written = [made.final]
+    if made.style_range is not None:
+        written.append(style.write_qml(made.final, *made.style_range, made.layer.units))
+    written.append(write_stac(made))
+    return written
+
+
+def write_stac(made: MapFile) -> Path:
+    """The STAC item beside a map."""
+    path = made.final.with_suffix(".stac.json")
+    band: Json = {"name": made.layer.name, "unit": made.layer.units, "data_type": made.layer.dtype}
+    band["nodata"] = "nan" if math.isnan(made.layer.nodata) else made.layer.nodata
+    asset = pystac.Asset(
+        href=f"./{made.final.name}",
+        title=made.layer.long_name,
+        media_type=MEDIA_TYPE,
+        roles=["data"],
+        extra_fields={"bands": [band]},
+    )
+    properties = {f"carbonmap:{k.removeprefix('CARBONMAP_').lower()}": v for k, v in made.tags.items()}
+    stac.write_item(path, stac.item(made.final.stem, made.grid, made.date, properties, {"map": asset}))
+    return path
+
+
+def sidecar(made: MapFile, sums: Sums) -> Json:
+    """What the mark says of the map."""
+    return {
+        "map": made.final.name,
+        "band": made.layer.name,
+        "units": made.layer.units,
+        "grid": made.grid.to_json(),
+        "date": made.date,
+        "tags": dict(made.tags),
+        "valid_pixels": sums.to_json(),
+    }
+
+
+def mark_of(path: Path) -> Path:
+    """The sidecar that declares a map whole."""
+    return path.with_suffix(".json")
+
+
+def require_whole(path: Path) -> Json:
+    """The sidecar of a finished map.
+
+    Raises:
+        MissingInput: there is no such map, or its run never ended.
+        CorruptData: its bytes are not those that were written.
+    """
+    files.existing(path, "map")
+    held = files.read_json(mark_of(path))
+    if held is None:
+        raise MissingInput(
+            f"map {str(path)!r} is incomplete (it has no {mark_of(path).name}); run the command that "
+            f"makes it to its end"
+        )
+    if wrong := output.damaged(mark_of(path)):
+        raise CorruptData(
+            f"map {str(path)!r}: {', '.join(wrong)} changed since it was written; make it again "
+            f"with --overwrite"
+        )
+    return held
+
+
+def describe(path: Path) -> Json:
+    """Name, long name, units, date and tags of a map, from the file itself."""
+    with raster.environment(), rasterio.open(path, driver="GTiff") as source:
+        tags = source.tags()
+        return {
+            "name": source.descriptions[0] or "map",
+            "long_name": source.tags(1).get("long_name", ""),
+            "units": source.units[0] or "",
+            "date": tags.get("CARBONMAP_DATE"),
+            "tags": tags,
+        }
+
+
+def map_grid(path: Path) -> Grid:
+    """The grid of a finished map, from its sidecar, on the project's lattice."""
+    value = require_whole(path)["report"]["grid"]
+    return Grid(**value | {"anchor": tuple(value["anchor"])})
+
+
+def overview(path: Path, most: int = 1200) -> tuple[Raster, tuple[float, float, float, float], str]:
+    """A map read at the smallest overview that still has `most` pixels along its longer side.
+
+    Returns:
+        Values with NaN for nodata, the map's bounds, and its CRS.
+    """
+    with raster.environment(), rasterio.open(path, driver="GTiff") as source:
+        factor = max(1, math.ceil(max(source.shape) / most))
+        shape = tuple(math.ceil(n / factor) for n in source.shape)
+        data = source.read(1, out_shape=shape, masked=True)
+        return (
+            data.astype(np.float32).filled(np.nan),
+            tuple(source.bounds),
+            crs_.canonical(source.crs.to_wkt()),
+        )

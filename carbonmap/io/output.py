@@ -1,0 +1,215 @@
+"""One rule for output that exists: up to date, resumed, refused, or begun anew.
+
+A stage's output is known by its mark, a JSON file written last that holds the settings and inputs it
+was made from and the size and hash of every file. Work in progress lies in a hidden folder beside
+the mark, with the same settings and a journal of finished tiles.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import platform
+import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from carbonmap.errors import CorruptData, MissingInput, OutputBusy, OutputExists
+from carbonmap.io import files
+from carbonmap.types import Json
+
+FORMAT = 1
+"""Version of the mark's own layout."""
+
+
+class Existing(StrEnum):
+    """What to do about finished output that was made with other settings or inputs."""
+
+    REFUSE = "refuse"
+    OVERWRITE = "overwrite"
+    RENEW = "renew"
+
+
+@dataclass(frozen=True)
+class Work:
+    """A stage's unfinished output: where its parts lie and which are done."""
+
+    mark: Path
+    folder: Path
+    origin: Json
+    done: dict[str, Json]
+
+    def record(self, tile: str, facts: Json) -> None:
+        """Add a finished tile to the journal, on the disk before this returns."""
+        journal = self.folder / "journal.jsonl"
+        with files.writing(journal), journal.open("a", encoding="utf-8") as stream:
+            stream.write(json.dumps({"tile": tile, **facts}) + "\n")
+            stream.flush()
+            os.fsync(stream.fileno())
+        self.done[tile] = facts
+
+    def begin_publishing(self) -> None:
+        """Withdraw the old mark, so that a crash between two renames never looks complete."""
+        self.mark.unlink(missing_ok=True)
+
+    def finish(self, products: Sequence[Path], report: Json) -> None:
+        """Write the mark: the output is complete from here on."""
+        root = self.mark.parent
+        held = {os.path.relpath(p, root).replace(os.sep, "/"): files.describe(p) for p in products}
+        files.write_json(
+            self.mark, {"format": FORMAT, "origin": self.origin, "files": held, "report": report}
+        )
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def claim(mark: Path, origin: Json, existing: Existing = Existing.REFUSE) -> Iterator[Work | None]:
+    """Take an output for writing.
+
+    Args:
+        mark: the JSON file that will declare the output complete.
+        origin: settings and input hashes, plain JSON values.
+        existing: what to do about output of another origin.
+
+    Yields:
+        None where the output is complete and of the same origin; else the work to do, with the
+        tiles that an interrupted run of the same origin finished.
+
+    Raises:
+        OutputBusy: another process is writing it.
+        OutputExists: it is there, from other settings or inputs, complete or begun.
+    """
+    origin = json.loads(json.dumps(origin))
+    folder = mark.parent / f".{mark.stem}.work"
+    with files.writing(mark):
+        folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / "lock")
+    with files.writing(mark):
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            raise OutputBusy(
+                f"{str(mark)!r} is being written by another run ({_owner(folder)}); wait for it, "
+                f"or choose another output with -o"
+            ) from None
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        work = _admit(mark, folder, origin, existing)
+        if work is None:
+            shutil.rmtree(folder, ignore_errors=True)
+        yield work
+    finally:
+        lock.release()
+
+
+def _admit(mark: Path, folder: Path, origin: Json, existing: Existing) -> Work | None:
+    finished = files.read_json(mark)
+    if finished is not None and existing is not Existing.OVERWRITE:
+        if finished.get("origin") != origin:
+            if existing is Existing.REFUSE:
+                raise OutputExists(_refusal(mark, finished.get("origin"), origin))
+        elif not damaged(mark):
+            return None
+    begun = files.read_json(folder / "origin.json")
+    if begun is not None and begun != origin and existing is Existing.REFUSE:
+        raise OutputExists(_refusal(mark, begun, origin, state="unfinished output"))
+    if begun != origin or existing is Existing.OVERWRITE:
+        _clear(folder)
+    files.write_json(folder / "origin.json", origin)
+    files.write_text(folder / "owner", f"process {os.getpid()} on {platform.node()}\n")
+    return Work(mark, folder, origin, _journal(folder))
+
+
+def _clear(folder: Path) -> None:
+    for entry in folder.iterdir():
+        if entry.is_dir():
+            shutil.rmtree(entry)
+        elif entry.name != "lock":
+            entry.unlink()
+
+
+def _journal(folder: Path) -> dict[str, Json]:
+    """Finished tiles; a line that a crash cut short is a tile to do again."""
+    done: dict[str, Json] = {}
+    path = folder / "journal.jsonl"
+    if path.is_file():
+        for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+            with contextlib.suppress(ValueError, KeyError, TypeError, AttributeError):
+                facts = json.loads(line)
+                done[facts.pop("tile")] = facts
+    return done
+
+
+def _owner(folder: Path) -> str:
+    try:
+        return (folder / "owner").read_text(encoding="utf-8").strip()
+    except OSError:
+        return "it has just begun"
+
+
+def _refusal(mark: Path, old: object, new: Json, state: str = "output") -> str:
+    lines = differences(old if isinstance(old, dict) else {}, new)
+    return (
+        f"{str(mark.parent)!r} holds {state} of other settings or inputs ({mark.name}):\n  "
+        + "\n  ".join(lines)
+        + "\ngive --overwrite to begin anew, or another output with -o"
+    )
+
+
+def differences(old: Json, new: Json) -> list[str]:
+    """What changed between two origins, a line each: ``name: before → now``."""
+    before, now = _flatten(old), _flatten(new)
+    return [
+        f"{key}: {before.get(key, 'absent')} → {now.get(key, 'absent')}"
+        for key in sorted(before.keys() | now.keys())
+        if before.get(key, "absent") != now.get(key, "absent")
+    ]
+
+
+def _flatten(value: Any, name: str = "") -> dict[str, Any]:
+    if not isinstance(value, dict):
+        return {name: value}
+    flat: dict[str, Any] = {}
+    for key, part in value.items():
+        flat |= _flatten(part, f"{name}.{key}" if name else str(key))
+    return flat
+
+
+def damaged(mark: Path) -> list[str]:
+    """The files of a finished output that are gone or no longer what was written."""
+    finished = files.read_json(mark)
+    if finished is None:
+        return [mark.name]
+    wrong = []
+    for name, known in finished.get("files", {}).items():
+        path = mark.parent / name
+        if not path.is_file() or files.describe(path) != known:
+            wrong.append(name)
+    return wrong
+
+
+def require_complete(mark: Path, what: str) -> Json:
+    """The mark of an output that another stage needs.
+
+    Raises:
+        MissingInput: it was never finished.
+        CorruptData: a file of it is gone or changed.
+    """
+    finished = files.read_json(mark)
+    if finished is None:
+        raise MissingInput(
+            f"{what} {str(mark.parent)!r} is not there or incomplete (no {mark.name}); "
+            f"run the command that makes it, to its end"
+        )
+    if wrong := damaged(mark):
+        raise CorruptData(
+            f"{what} {str(mark.parent)!r}: {', '.join(wrong)} changed since it was written; "
+            f"make it again with --overwrite"
+        )
+    return finished

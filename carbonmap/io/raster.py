@@ -1,0 +1,336 @@
+"""GeoTIFFs in and out, and warping onto the grid; rasterio's first owner."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import rasterio
+from rasterio.enums import Resampling
+from rasterio.errors import NotGeoreferencedWarning, RasterioError
+from rasterio.vrt import WarpedVRT
+from rasterio.windows import Window
+
+from carbonmap import crs as crs_
+from carbonmap.errors import GridMismatch, InputError, WriteError
+from carbonmap.grid import Grid
+from carbonmap.io import files
+from carbonmap.types import Raster
+
+MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+"""First bytes of TIFF and BigTIFF: GDAL picks a driver by content, so a VRT named .tif would open
+other files (ENGINEERING 9)."""
+
+OPTIONS = {
+    "GDAL_CACHEMAX": 256,  # MB; bounded whatever the machine
+    "GDAL_VRT_ENABLE_PYTHON": "NO",
+    "GDAL_HTTP_MAX_RETRY": 0,
+    "CPL_VSIL_CURL_ALLOWED_EXTENSIONS": ".none",  # no network by accident
+    "GDAL_PAM_ENABLED": "NO",  # no .aux.xml left beside anything we open
+}
+
+VRT_TYPES = {
+    "uint8": "Byte",
+    "int8": "Int8",
+    "uint16": "UInt16",
+    "int16": "Int16",
+    "uint32": "UInt32",
+    "int32": "Int32",
+    "float32": "Float32",
+    "float64": "Float64",
+}
+"""Types that a VRT can name, by numpy's name."""
+
+COARSER = 1.5
+"""A source pixel this many times finer than the grid's is averaged, else interpolated: below it
+bilinear weights already take in every source pixel."""
+
+EXACT = 1e-12
+"""Source pixels by which a transformed point may be off: below rounding, so GDAL's approximation is
+never accepted and each point is transformed itself. Zero, the honest way to say so, crashes GDAL 3.10."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """One raster file and how to read it.
+
+    Args:
+        path: a GeoTIFF.
+        band: band number from 1.
+        nodata: the value that means nothing was measured; None takes the file's own tag.
+    """
+
+    path: Path
+    band: int = 1
+    nodata: float | None = None
+
+
+def environment() -> rasterio.Env:
+    """GDAL's settings for everything that carbonmap opens."""
+    return rasterio.Env(**OPTIONS)
+
+
+@contextlib.contextmanager
+def open_geotiff(path: str | Path, what: str = "raster") -> Iterator[rasterio.DatasetReader]:
+    """Open a user's GeoTIFF by that driver alone.
+
+    Raises:
+        MissingInput: no such file.
+        InputError: it is not a GeoTIFF, or it is damaged.
+    """
+    found = files.existing(path, what)
+    with found.open("rb") as stream:
+        if stream.read(4) not in MAGIC:
+            raise InputError(f"{what} {str(path)!r} is not a GeoTIFF; convert it with gdal_translate")
+    try:
+        with environment(), warnings.catch_warnings():
+            warnings.simplefilter("ignore", NotGeoreferencedWarning)  # asked for by name later on
+            source = rasterio.open(found, driver="GTiff")
+    except RasterioError as error:
+        raise InputError(f"{what} {str(path)!r} cannot be opened: {error}; is it complete?") from None
+    with source, reading(found, what):
+        yield source
+
+
+@contextlib.contextmanager
+def reading(path: Path, what: str) -> Iterator[None]:
+    """Turn a failed read into a message that names the file.
+
+    Raises:
+        InputError: something below failed inside GDAL.
+    """
+    try:
+        yield
+    except RasterioError as error:
+        raise InputError(
+            f"{what} {str(path)!r} cannot be read: {error.__cause__ or error}; the file is damaged "
+            f"or cut short, fetch it again"
+        ) from error
+
+
+def vrt_type(dtype: str) -> str:
+    """GDAL's name of a numpy type, as VRTs spell it.
+
+    Raises:
+        InputError: it is complex, and no layer of ours is.
+    """
+    if dtype not in VRT_TYPES:
+        raise InputError(f"rasters of {dtype} cannot be joined; convert to {', '.join(VRT_TYPES)}")
+    return VRT_TYPES[dtype]
+
+
+def grid_like(path: str | Path) -> Grid:
+    """The grid of a raster, anchored at its own origin (``--like``).
+
+    Raises:
+        InputError: it is rotated, has oblong pixels or no CRS.
+        GridError: its CRS is not projected in metres.
+    """
+    with open_geotiff(path, "--like raster") as source:
+        t = source.transform
+        if source.crs is None:
+            raise InputError(f"--like raster {str(path)!r} has no CRS; assign one with gdal_edit")
+        if t.b or t.d or t.e >= 0 or abs(t.a + t.e) > 1e-9 * t.a:
+            raise InputError(
+                f"--like raster {str(path)!r} is not north-up with square pixels "
+                f"({t.a:g} × {t.e:g}); warp it with gdalwarp -tr first"
+            )
+        crs = crs_.canonical(source.crs.to_wkt())
+        crs_.require_metres(crs)
+        return Grid(crs, t.a, 0, 0, source.height, source.width, (t.c, t.f))
+
+
+def check_source(source: Source) -> str | None:
+    """Look at a file before any work: its band, CRS and datum.
+
+    Returns:
+        A note on its datum, where there is one.
+
+    Raises:
+        InputError: no such band, or no CRS.
+        GridError: its datum's shift is unknown.
+    """
+    with open_geotiff(source.path) as opened:
+        if not 1 <= source.band <= opened.count:
+            raise InputError(
+                f"raster {str(source.path)!r} has {opened.count} band(s), not a band {source.band}"
+            )
+        if opened.crs is None:
+            raise InputError(f"raster {str(source.path)!r} has no CRS; assign one with gdal_edit -a_srs")
+        if opened.transform.is_identity:
+            raise InputError(f"raster {str(source.path)!r} has no georeference; orthorectify it first")
+        return crs_.datum_note(opened.crs.to_wkt())
+
+
+def footprint(source: Source, crs: str) -> tuple[float, float, float, float]:
+    """Left, bottom, right, top of a file in another CRS."""
+    with open_geotiff(source.path) as opened:
+        return crs_.transform_bounds(opened.crs.to_wkt(), crs, tuple(opened.bounds))
+
+
+def pick_resampling(source: Source, grid: Grid) -> str:
+    """``average`` for a source finer than the grid, ``bilinear`` for one that is not."""
+    left, bottom, right, top = footprint(source, grid.crs)
+    with open_geotiff(source.path) as opened:
+        pixel_m = max((right - left) / opened.width, (top - bottom) / opened.height)
+    return "average" if pixel_m * COARSER < grid.pixel_m else "bilinear"
+
+
+def warp(
+    opened: rasterio.DatasetReader, band: int, nodata: float | None, grid: Grid, resampling: str
+) -> Raster:
+    """One band on the grid, NaN where the source has nothing, float32 ``(row, col)``.
+
+    Every pixel's value depends on the source and that pixel alone, to the last bit, because the
+    kernel's scale is fixed and the transformation is exact at every pixel; GDAL's defaults estimate
+    both per chunk (ENGINEERING 4), and ``rasterio.warp.reproject`` before 1.5 cannot be told not to.
+    """
+    with environment(), WarpedVRT(
+        opened,
+        crs=grid.crs,
+        transform=grid.transform,
+        height=grid.height,
+        width=grid.width,
+        resampling=Resampling[resampling],
+        src_nodata=opened.nodata if nodata is None else nodata,
+        nodata=np.nan,
+        dtype="float32",
+        tolerance=EXACT,
+        XSCALE=1,
+        YSCALE=1,
+    ) as warped:
+        data: Raster = warped.read(band)
+        return data
+
+
+def read_on_grid(path: Path, grid: Grid, what: str = "raster", band: int = 1) -> Raster:
+    """A window of a raster that already lies on the grid's lattice; NaN beyond its edges.
+
+    Raises:
+        GridMismatch: it lies on another lattice.
+    """
+    with open_geotiff(path, what) as source:
+        own = lattice_grid(source, grid)
+        if own is None:
+            raise GridMismatch(f"{what} {str(path)!r}", got=_where(source), want=grid)
+        return read_window(source, own, grid, band)
+
+
+def lattice_grid(source: rasterio.DatasetReader, lattice: Grid) -> Grid | None:
+    """The grid of an opened raster in whole numbers of another's lattice, or None if it has none."""
+    t = source.transform
+    if source.crs is None or not crs_.same(source.crs.to_wkt(), lattice.crs):
+        return None
+    col = (t.c - lattice.anchor[0]) / lattice.pixel_m
+    row = (lattice.anchor[1] - t.f) / lattice.pixel_m
+    off = max(abs(col - round(col)), abs(row - round(row)), abs(t.a / lattice.pixel_m - 1))
+    if off > 1e-4 or t.b or t.d:  # a ten-thousandth of a pixel: rounding in the file's transform
+        return None
+    return Grid(
+        lattice.crs,
+        lattice.pixel_m,
+        round(row),
+        round(col),
+        source.height,
+        source.width,
+        lattice.anchor,
+    )
+
+
+def read_window(source: rasterio.DatasetReader, own: Grid, grid: Grid, band: int = 1) -> Raster:
+    """The grid's pixels from an opened raster of the same lattice, NaN where it has none."""
+    out = np.full(grid.shape, np.nan, dtype=np.float32 if source.dtypes[0] == "float32" else np.float64)
+    common = own.intersection(grid)
+    if common is not None:
+        rows, cols = own.roi_of(common)
+        window = Window.from_slices(rows, cols, height=own.height, width=own.width)
+        data = source.read(band, window=window, masked=True)
+        out[grid.roi_of(common)] = data.astype(out.dtype).filled(np.nan)
+    return out
+
+
+def _where(source: rasterio.DatasetReader) -> str:
+    name = crs_.canonical(source.crs.to_wkt()) if source.crs else "no CRS"
+    return f"{source.height}×{source.width} px of {source.res[0]:g} m in {name} at {tuple(source.bounds)}"
+
+
+def write_tile(path: Path, data: np.ndarray[Any, Any], grid: Grid, nodata: float) -> None:
+    """A part of a map, verified on the disk before it gets its name (ENGINEERING C3).
+
+    One thread writes: with more, GDAL hides a full disk (ENGINEERING 2).
+
+    Raises:
+        WriteError: the disk is full, or what was written does not read back.
+    """
+    with files.partial(path) as partial:
+        try:
+            with (
+                environment(),
+                rasterio.open(
+                    partial,
+                    "w",
+                    driver="GTiff",
+                    height=grid.height,
+                    width=grid.width,
+                    count=1,
+                    dtype=data.dtype,
+                    crs=grid.crs,
+                    transform=grid.transform,
+                    nodata=nodata,
+                    tiled=True,
+                    blockxsize=512,
+                    blockysize=512,
+                    num_threads=1,
+                ) as out,
+            ):
+                out.write(data, 1)
+            with environment(), rasterio.open(partial, driver="GTiff") as back:
+                same = np.array_equal(back.read(1), data, equal_nan=data.dtype.kind == "f")
+        except RasterioError as error:
+            raise WriteError(
+                f"cannot write {str(path)!r}: {error.__cause__ or error}; {files.free_text(path)}; make "
+                f"room and run the same command again: finished tiles are kept"
+            ) from error
+        if not same:
+            raise WriteError(
+                f"{str(path)!r} does not read back as it was written; {files.free_text(path)}; "
+                f"check the disk and run the same command again: finished tiles are kept"
+            )
+
+
+def write_geotiff(path: Path, bands: dict[str, np.ndarray[Any, Any]], grid: Grid, nodata: float) -> None:
+    """A small plain GeoTIFF with named bands, whole or not at all."""
+    first = next(iter(bands.values()))
+    with (
+        files.partial(path) as partial,
+        environment(),
+        rasterio.open(
+            partial,
+            "w",
+            driver="GTiff",
+            height=grid.height,
+            width=grid.width,
+            count=len(bands),
+            dtype=first.dtype,
+            crs=grid.crs,
+            transform=grid.transform,
+            nodata=nodata,
+            compress="deflate",
+        ) as out,
+    ):
+        for number, (name, data) in enumerate(bands.items(), 1):
+            out.write(data, number)
+            out.set_band_description(number, name)
+
+
+def cpu_threads() -> int:
+    """Threads for work whose result does not depend on them."""
+    return os.cpu_count() or 1
+
+

@@ -1,0 +1,116 @@
+"""The archive's static STAC catalogue, and the items that lie beside finished maps."""
+
+from __future__ import annotations
+
+import datetime
+import json
+from pathlib import Path
+from typing import Any
+
+import pystac
+from pystac.stac_io import DefaultStacIO
+
+from carbonmap.grid import Grid
+from carbonmap.io import files, store
+from carbonmap.types import Json
+
+PROJECTION = "https://stac-extensions.github.io/projection/v2.0.0/schema.json"
+
+EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
+"""Interval start of layers without a date: STAC wants an instant or an interval, and a DEM has
+neither."""
+
+
+class WholeFiles(DefaultStacIO):
+    """pystac's reader and writer, except that every file is whole or absent."""
+
+    def write_text_to_href(self, href: str, txt: str) -> None:
+        """Write one document."""
+        files.write_text(Path(href), txt)
+
+
+def item(
+    name: str, grid: Grid, date: str | None, properties: Json, assets: dict[str, pystac.Asset]
+) -> pystac.Item:
+    """A STAC item of something on the grid; `date` is ``YYYY-MM-DD``, ``YYYY-MM`` or None."""
+    west, south, east, north = grid.wgs84_bounds
+    ring = [[west, south], [east, south], [east, north], [west, north], [west, south]]
+    start, end = interval(date)
+    projection: Json = {
+        "proj:shape": list(grid.shape),
+        "proj:transform": list(grid.transform)[:6],
+    }
+    if grid.crs.startswith("EPSG:"):
+        projection["proj:code"] = grid.crs
+    else:
+        projection["proj:wkt2"] = grid.crs
+    made = pystac.Item(
+        id=name,
+        geometry={"type": "Polygon", "coordinates": [ring]},
+        bbox=[west, south, east, north],
+        datetime=start if start == end else None,
+        start_datetime=None if start == end else start,
+        end_datetime=None if start == end else end,
+        properties=projection | properties,
+        stac_extensions=[PROJECTION],
+    )
+    for key, asset in assets.items():
+        made.add_asset(key, asset)
+    return made
+
+
+def interval(date: str | None) -> tuple[datetime.datetime, datetime.datetime]:
+    """First and last instant, UTC, of a day or a month; of all time for None."""
+    if date is None:
+        return EPOCH, datetime.datetime(9999, 12, 31, tzinfo=datetime.UTC)
+    if len(date) == len("YYYY-MM-DD"):
+        day = datetime.datetime.fromisoformat(date).replace(tzinfo=datetime.UTC)
+        return day, day
+    first = datetime.datetime.fromisoformat(f"{date}-01").replace(tzinfo=datetime.UTC)
+    after = (first + datetime.timedelta(days=31)).replace(day=1)
+    return first, after - datetime.timedelta(seconds=1)
+
+
+def write_item(path: Path, made: pystac.Item) -> None:
+    """One item as a file beside what it describes."""
+    made.set_self_href(str(path))
+    files.write_text(path, json.dumps(made.to_dict(transform_hrefs=False), indent=2) + "\n")
+
+
+def refresh(archive: Path) -> None:
+    """Write the catalogue anew from the layers that are complete; the layers are the truth."""
+    catalogue = pystac.Catalog("carbonmap-archive", "Layers on carbonmap's project grids")
+    for folder in sorted(p for p in archive.iterdir() if p.is_dir()):
+        items = [_layer_item(path, info) for path, info in store.layers(archive, folder.name)]
+        if items:
+            catalogue.add_child(_collection(folder.name, items))
+    catalogue.normalize_hrefs(str(archive))
+    catalogue.save(pystac.CatalogType.SELF_CONTAINED, stac_io=WholeFiles())
+
+
+def _collection(region: str, items: list[pystac.Item]) -> pystac.Collection:
+    boxes: Any = [i.bbox for i in items]
+    spatial = pystac.SpatialExtent([[min(b[k] for b in boxes) for k in (0, 1)] + [max(b[k] for b in boxes) for k in (2, 3)]])
+    dates = [i.datetime for i in items if i.datetime]
+    temporal = pystac.TemporalExtent([[min(dates, default=None), max(dates, default=None)]])
+    made = pystac.Collection(
+        region,
+        f"Layers of region {region}",
+        pystac.Extent(spatial, temporal),
+        license="other",
+    )
+    made.add_items(items)
+    return made
+
+
+def _layer_item(path: Path, info: store.LayerInfo) -> pystac.Item:
+    asset = pystac.Asset(
+        href=str((path / "data.zarr").absolute()),
+        title=info.long_name,
+        media_type="application/vnd.zarr; version=3",
+        roles=["data"],
+    )
+    properties: Json = {"carbonmap:layer": info.kind, "carbonmap:units": info.units}
+    if info.bands:
+        properties["carbonmap:bands"] = list(info.bands)
+    return item(info.name, info.grid, info.date, properties, {"data": asset})

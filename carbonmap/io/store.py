@@ -1,0 +1,204 @@
+"""Layers of the archive: checksummed Zarr v3 stores in which a missing chunk is an error."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import zarr
+from zarr.abc.store import ByteRequest
+from zarr.codecs import ZstdCodec
+from zarr.core.buffer import Buffer, BufferPrototype
+from zarr.storage import LocalStore, WrapperStore
+
+from carbonmap.errors import CorruptData
+from carbonmap.grid import Grid
+from carbonmap.io import files
+from carbonmap.types import Json, Raster
+
+CHUNK_PX = 1024
+"""Edge of a chunk: 4 MB of float32, large enough to read fast, small enough to hold many; a multiple
+of it from the lattice's anchor is a chunk border only where the region begins on one."""
+
+LEVEL = 3
+"""zstd's own default level."""
+
+
+@dataclass(frozen=True)
+class LayerInfo:
+    """One layer of a region.
+
+    Args:
+        kind: ``image``, ``elevation`` or ``canopy_height``; also the array's name.
+        grid: the region's.
+        bands: names of the first axis; empty for a layer of two axes.
+        units: CF units.
+        long_name: a phrase for people.
+        date: ISO date of an image; None for a static layer.
+    """
+
+    kind: str
+    grid: Grid
+    bands: tuple[str, ...]
+    units: str
+    long_name: str
+    date: str | None = None
+
+    @property
+    def name(self) -> str:
+        """Folder of the layer within its region."""
+        return f"{self.kind}_{self.date}" if self.date else self.kind
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """``(band, row, col)``, or ``(row, col)``."""
+        return (len(self.bands), *self.grid.shape) if self.bands else self.grid.shape
+
+    def to_json(self) -> Json:
+        """Plain values for the mark."""
+        return {
+            "kind": self.kind,
+            "grid": self.grid.to_json(),
+            "bands": list(self.bands),
+            "units": self.units,
+            "long_name": self.long_name,
+            "date": self.date,
+        }
+
+    @classmethod
+    def from_json(cls, value: Json) -> LayerInfo:
+        """What `to_json` gave."""
+        grid = Grid(**value["grid"] | {"anchor": tuple(value["grid"]["anchor"])})
+        return cls(
+            value["kind"],
+            grid,
+            tuple(value["bands"]),
+            value["units"],
+            value["long_name"],
+            value["date"],
+        )
+
+
+class WholeStore(WrapperStore[LocalStore]):
+    """A store that never answers a missing chunk with the fill value.
+
+    Zarr's specification says that a chunk which is not there holds the fill value; a lost file
+    would pass for "no data". carbonmap writes every chunk, so one that is absent was lost.
+    """
+
+    async def get(
+        self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None
+    ) -> Buffer | None:
+        """The bytes under a key.
+
+        Raises:
+            CorruptData: it is a chunk, and it is not there.
+        """
+        value = await super().get(key, prototype, byte_range)
+        if value is None and "/c/" in f"/{key}":
+            raise CorruptData(
+                f"{str(self._store.root)!r} has lost its chunk {key!r}; ingest the layer again with "
+                f"--overwrite"
+            )
+        return value
+
+
+def create(path: Path, info: LayerInfo) -> zarr.Array:
+    """An empty layer with its coordinates, or the one that an interrupted run began."""
+    if (path / "zarr.json").is_file():
+        return _array(zarr.open_group(path, mode="r+"), info.kind)
+    group = zarr.open_group(path, mode="w", zarr_format=3)
+    dims = ("band", "y", "x") if info.bands else ("y", "x")
+    chunks = (1, CHUNK_PX, CHUNK_PX)[-len(dims) :]
+    array = group.create_array(
+        info.kind,
+        shape=info.shape,
+        chunks=tuple(min(c, n) for c, n in zip(chunks, info.shape, strict=True)),
+        dtype="float32",
+        fill_value=np.nan,
+        compressors=[ZstdCodec(level=LEVEL, checksum=True)],
+        dimension_names=dims,
+        attributes={
+            "units": info.units,
+            "long_name": info.long_name,
+            "grid_mapping": "spatial_ref",
+        },
+        config={"write_empty_chunks": True},
+    )
+    for name, values in (("y", info.grid.y), ("x", info.grid.x)):
+        axis = group.create_array(name, data=values, dimension_names=(name,))
+        axis.attrs.update({"units": "m", "standard_name": f"projection_{name}_coordinate"})
+    reference = group.create_array("spatial_ref", shape=(), dtype="int64", fill_value=0)
+    reference.attrs.update(
+        {
+            "crs_wkt": info.grid.crs,
+            "GeoTransform": " ".join(map(repr, info.grid.transform.to_gdal())),
+        }
+    )
+    return array
+
+
+def _array(group: zarr.Group, name: str) -> zarr.Array:
+    array = group[name]
+    if not isinstance(array, zarr.Array):
+        raise CorruptData(f"{group.store_path} holds no array {name!r}; ingest the layer again")
+    return array
+
+
+def write_block(
+    array: zarr.Array, band: int | None, roi: tuple[slice, slice], data: Raster
+) -> str:
+    """Write one whole chunk and return its key, a path within the array's folder.
+
+    Raises:
+        ValueError: the block is not exactly one chunk; a part of one would be lost in a race.
+    """
+    edges = array.chunks[-2:]
+    place = [s.start // e for s, e in zip(roi, edges, strict=True)]
+    for span, edge, size in zip(roi, edges, array.shape[-2:], strict=True):
+        if span.start % edge or span.stop != min(span.start + edge, size):
+            raise ValueError(f"block {roi} is not one chunk of {edges} of an array {array.shape}")
+    if band is None:
+        array[roi] = data
+        return "c/" + "/".join(map(str, place))
+    array[(band, *roi)] = data
+    return "c/" + "/".join(map(str, (band, *place)))
+
+
+def check_of(path: Path) -> int:
+    """CRC-32 of a chunk's file."""
+    return zlib.crc32(path.read_bytes())
+
+
+def open_array(path: Path, kind: str) -> zarr.Array:
+    """A finished layer for reading; damage raises.
+
+    Raises:
+        CorruptData: a chunk is gone or fails its checksum, when it is read.
+    """
+    group = zarr.open_group(WholeStore(LocalStore(path, read_only=True)), mode="r")
+    return _array(group, kind)
+
+
+def layers(archive: Path, region: str) -> list[tuple[Path, LayerInfo]]:
+    """The finished layers of a region, by name."""
+    found = []
+    for mark in sorted((archive / region).glob("*/layer.json")):
+        held = files.read_json(mark)
+        if held is not None:
+            found.append((mark.parent, LayerInfo.from_json(held["report"]["layer"])))
+    return found
+
+
+def chunk_rois(array_shape: Sequence[int], edges: Sequence[int]) -> list[tuple[slice, slice]]:
+    """The chunks of the last two axes, row by row."""
+    height, width = array_shape[-2:]
+    rows, cols = edges[-2:]
+    return [
+        (slice(r, min(r + rows, height)), slice(c, min(c + cols, width)))
+        for r in range(0, height, rows)
+        for c in range(0, width, cols)
+    ]

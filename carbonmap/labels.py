@@ -1,0 +1,202 @@
+"""Carbon-density labels: every stand's stock laid over its pixels by canopy height.
+
+    C_ij = C_i · s_i · W_ij,   W_ij = a_ij h_ij / Σ_j a_ij h_ij        Yu et al. (IIDM), eq. 7
+
+with C_i the stock of stand i, s_i the share of its area on the grid, a_ij the area of pixel j that it
+covers and h_ij the canopy height there. The paper normalises height alone and leaves pixels on a
+stand's border open; weighting by covered area gives each stand its part of a shared pixel.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import IntEnum
+
+import numpy as np
+
+from carbonmap.coverage import Coverage
+from carbonmap.types import Bool, Floats, Ints, Plots, Raster
+
+
+class HeightSource(IntEnum):
+    """Where a pixel's weight came from; the largest code of the stands that share it."""
+
+    NONE = 0
+    MEASURED = 1
+    STAND_MEAN = 2
+    EVEN = 3
+
+
+@dataclass(frozen=True)
+class StandSums:
+    """What a stand's pixels add up to; sums of tiles add to those of the map.
+
+    Args:
+        covered: area on the grid, ha, shape ``(stand,)``.
+        forest: area of that under the forest mask, ha; all of it where there is no mask.
+        measured: area of the forest with a canopy height, ha.
+        canopy: ∫ height over the measured area, ha·m.
+    """
+
+    covered: Plots
+    forest: Plots
+    measured: Plots
+    canopy: Plots
+
+    def __add__(self, other: StandSums) -> StandSums:
+        return StandSums(
+            *(getattr(self, f.name) + getattr(other, f.name) for f in dataclasses.fields(self))
+        )
+
+    @classmethod
+    def zeros(cls, stands: int) -> StandSums:
+        """Nothing seen yet."""
+        return cls(*(np.zeros(stands) for _ in dataclasses.fields(cls)))
+
+    @property
+    def mean_height(self) -> Plots:
+        """Mean canopy height of the measured area, m; NaN where none was measured."""
+        return np.divide(
+            self.canopy, self.measured, out=np.full_like(self.canopy, np.nan), where=self.measured > 0
+        )
+
+    @property
+    def even(self) -> Bool:
+        """Stands without any canopy, whose stock is spread evenly."""
+        return (self.covered > 0) & (self.canopy <= 0)
+
+    @property
+    def without_forest(self) -> Bool:
+        """Stands of which the forest mask leaves nothing, so that it is not applied to them."""
+        return (self.covered > 0) & (self.forest <= 0)
+
+
+def stand_sums(
+    cover: Coverage, height: Raster, pixel_area: Floats, stands: int, forest: Bool | None = None
+) -> StandSums:
+    """First pass over a tile: how much canopy every stand holds.
+
+    Args:
+        cover: stands on the tile's pixels.
+        height: mean canopy height, m, shape ``(row, col)``; NaN where nobody measured.
+        pixel_area: ha, broadcastable to ``(row, col)``.
+        stands: number of stands.
+        forest: where stock may lie, shape ``(row, col)``; None for everywhere.
+    """
+    area = cover.fraction * _at(pixel_area, cover.cell, height.shape)
+    h = height.reshape(-1)[cover.cell].astype(np.float64)
+    allowed = np.ones(area.shape, bool) if forest is None else forest.reshape(-1)[cover.cell]
+    known = allowed & np.isfinite(h)
+    return StandSums(
+        _per_stand(cover, area, stands),
+        _per_stand(cover, area * allowed, stands),
+        _per_stand(cover, area * known, stands),
+        _per_stand(cover, area * np.where(known, h, 0.0), stands),
+    )
+
+
+@dataclass(frozen=True)
+class TileLabels:
+    """The labels of one tile, each ``(row, col)``.
+
+    Args:
+        density: Mg C/ha by pool; NaN where no stand of known stock lies, 0 where it holds none.
+        coverage: share of the pixel inside stands of known stock, 0–1.
+        stand: 1 + index of the stand that covers most of the pixel; 0 for none.
+        source: `HeightSource` codes.
+    """
+
+    density: Mapping[str, Raster]
+    coverage: Raster
+    stand: Ints
+    source: Ints
+
+
+def spread(
+    cover: Coverage,
+    height: Raster,
+    pixel_area: Floats,
+    sums: StandSums,
+    stock: Mapping[str, Plots],
+    forest: Bool | None = None,
+) -> TileLabels:
+    """Second pass over a tile: lay every stand's stock over its pixels.
+
+    A pixel without height takes its stand's mean; a stand without any canopy is spread evenly over
+    its covered forest, and one without forest over all that it covers. So Σ_j C_ij = C_i s_i.
+
+    Args:
+        cover: stands on the tile's pixels.
+        height: mean canopy height, m, ``(row, col)``.
+        pixel_area: ha, broadcastable to ``(row, col)``.
+        sums: of the whole map.
+        stock: t C on the grid by pool, each ``(stand,)``; NaN where unknown.
+        forest: as in `stand_sums`.
+    """
+    shape = height.shape
+    cover = _known(cover, stock)
+    pixel_ha = _at(pixel_area, cover.cell, shape)
+    weight, source = _weights(cover, height, pixel_ha, sums, forest)
+    cells = height.size
+    share = np.minimum(np.bincount(cover.cell, cover.fraction, cells), 1.0)
+    area = np.broadcast_to(pixel_area, shape).reshape(-1)
+    density = {}
+    for pool, tonnes in stock.items():
+        carbon = np.bincount(cover.cell, weight * tonnes[cover.stand], cells)
+        density[pool] = np.where(share > 0, carbon / area, np.nan).reshape(shape)
+    codes = np.zeros(cells, np.uint8)
+    for code in (HeightSource.MEASURED, HeightSource.STAND_MEAN, HeightSource.EVEN):
+        codes[cover.cell[source == code]] = code
+    return TileLabels(density, share.reshape(shape), _dominant(cover, shape), codes.reshape(shape))
+
+
+def _known(cover: Coverage, stock: Mapping[str, Plots]) -> Coverage:
+    """Without the stands whose stock nobody knows."""
+    known = np.isfinite(np.sum(list(stock.values()), axis=0))[cover.stand]
+    if known.all():
+        return cover
+    return Coverage(cover.stand[known], cover.cell[known], cover.fraction[known])
+
+
+def _weights(
+    cover: Coverage, height: Raster, pixel_ha: Floats, sums: StandSums, forest: Bool | None
+) -> tuple[Floats, Ints]:
+    """``W_ij`` of every entry, and where its height came from."""
+    h = height.reshape(-1)[cover.cell].astype(np.float64)
+    allowed = np.ones(h.shape, bool) if forest is None else forest.reshape(-1)[cover.cell]
+    even, bare = sums.even[cover.stand], sums.without_forest[cover.stand]
+    filled = ~even & ~np.isfinite(h)
+    h = np.where(even, 1.0, np.where(filled, sums.mean_height[cover.stand], h))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        canopy = sums.canopy * sums.forest / sums.measured
+    total = np.where(sums.without_forest, sums.covered, np.where(sums.even, sums.forest, canopy))
+    weight = cover.fraction * pixel_ha * h * (allowed | bare) / total[cover.stand]
+    source = np.full(h.shape, HeightSource.MEASURED, np.uint8)
+    source[filled] = HeightSource.STAND_MEAN
+    source[even] = HeightSource.EVEN
+    return weight, source
+
+
+def _dominant(cover: Coverage, shape: tuple[int, ...]) -> Ints:
+    """1 + the stand with the largest share of each pixel; the first listed of equal ones."""
+    out = np.zeros(int(np.prod(shape)), np.uint32)
+    whole = cover.fraction >= 1
+    out[cover.cell[whole][::-1]] = cover.stand[whole][::-1] + 1
+    part = np.flatnonzero(~whole)
+    order = part[np.lexsort((-cover.stand[part], cover.fraction[part]))]
+    order = order[out[cover.cell[order]] == 0]
+    out[cover.cell[order]] = cover.stand[order] + 1
+    return out.reshape(shape)
+
+
+def _at(pixel_area: Floats, cell: Ints, shape: tuple[int, ...]) -> Floats:
+    """Area of the pixel under each entry, ha."""
+    if pixel_area.size == 1:
+        return np.broadcast_to(pixel_area.reshape(-1), cell.shape)
+    return np.broadcast_to(pixel_area, shape).reshape(-1)[cell]
+
+
+def _per_stand(cover: Coverage, values: Floats, stands: int) -> Plots:
+    return np.bincount(cover.stand, values, stands).astype(np.float64)

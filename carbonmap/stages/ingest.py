@@ -1,0 +1,277 @@
+"""Ingest: a user's rasters, warped onto a region's grid and kept in the archive."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import zarr
+from pydantic.dataclasses import dataclass as settings
+
+from carbonmap import progress
+from carbonmap.dates import check_day
+from carbonmap.errors import GridMismatch, InputError
+from carbonmap.grid import Grid
+from carbonmap.io import files, mosaic, output, raster, stac, store
+from carbonmap.io.mosaic import Mosaic
+from carbonmap.io.raster import Source
+from carbonmap.io.store import LayerInfo
+from carbonmap.settings import STRICT
+from carbonmap.stages.common import Existing, Report, require_space
+from carbonmap.types import Json, Raster
+
+
+@settings(frozen=True, config=STRICT)
+class Warping:
+    """How values are read and brought onto the grid.
+
+    Args:
+        nodata: value that means nothing was measured; None takes each file's own tag.
+        resampling: nearest, bilinear, cubic or average; None averages sources that are finer than
+            the grid and interpolates others bilinearly.
+        scale: multiplies stored values.
+        offset: is added after that.
+    """
+
+    nodata: float | None = None
+    resampling: str | None = None
+    scale: float = 1.0
+    offset: float = 0.0
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of layer: its words, and the values that can be true."""
+
+    name: str
+    long_name: str
+    units: str
+    low: float
+    high: float
+    hint: str
+
+
+KINDS = {
+    "dem": Kind(
+        "elevation",
+        "elevation",
+        "m",
+        -500.0,  # the Dead Sea's shore is at -430 m
+        9000.0,  # Everest is 8,849 m high
+        "a nodata code read as a height",
+    ),
+    "canopy-height": Kind(
+        "canopy_height",
+        "mean canopy height",
+        "m",
+        0.0,
+        120.0,  # the tallest tree known is 116 m high
+        "a nodata code read as a height; ETH's tiles use 255",
+    ),
+    "image": Kind("image", "image", "1", -np.inf, np.inf, "a nodata code read as a value"),
+}
+
+
+def ingest_image(
+    archive: Path,
+    region: str,
+    grid: Grid,
+    bands: Mapping[str, Sequence[Source]],
+    date: str,
+    warping: Warping,
+    *,
+    existing: Existing = Existing.REFUSE,
+) -> Report:
+    """One date's bands into the archive.
+
+    Args:
+        archive: its folder.
+        region: name of the region.
+        grid: the region's.
+        bands: files by band name, in the order that the layer will have.
+        date: the day of the image, ``YYYY-MM-DD``.
+        warping: how to read the files.
+        existing: what to do about a layer made from other files or settings.
+    """
+    scaled = (warping.scale, warping.offset) != (1.0, 0.0)
+    title = "reflectance" if scaled else "digital numbers as delivered"
+    info = LayerInfo("image", grid, tuple(bands), "1", title, check_day(date))
+    return _ingest(archive, region, info, list(bands.values()), KINDS["image"], warping, existing)
+
+
+def ingest_layer(
+    archive: Path,
+    region: str,
+    grid: Grid,
+    kind: str,
+    sources: Sequence[Source],
+    warping: Warping,
+    *,
+    existing: Existing = Existing.REFUSE,
+) -> Report:
+    """A static layer (``dem``, ``canopy-height``) from one file or many into the archive."""
+    what = KINDS[kind]
+    info = LayerInfo(what.name, grid, (), what.units, what.long_name)
+    return _ingest(archive, region, info, [sources], what, warping, existing)
+
+
+def _ingest(
+    archive: Path,
+    region: str,
+    info: LayerInfo,
+    sources: Sequence[Sequence[Source]],
+    kind: Kind,
+    warping: Warping,
+    existing: Existing,
+) -> Report:
+    sources = [[Source(s.path, s.band, _nodata(s, warping)) for s in group] for group in sources]
+    notes = sorted({n for group in sources for s in group if (n := raster.check_source(s))})
+    _same_grid(archive, region, info)
+    folder = archive / region / info.name
+    with output.claim(folder / "layer.json", _origin(info, sources, warping), existing) as work:
+        if work is None:
+            return Report(f"{folder} is up to date", {"layer": info.name, "state": "up to date"})
+        require_space(folder, info.grid, max(1, len(info.bands)))
+        facts = _fill(work, info, sources, kind, warping)
+        work.begin_publishing()
+        data = folder / "data.zarr"
+        _replace_folder(work.folder / "data.zarr", data)
+        shares = facts["valid_share"]
+        report: Json = {"layer": info.to_json(), "notes": notes, **facts}
+        work.finish([p for p in sorted(data.rglob("*")) if p.is_file()], report)
+    stac.refresh(archive)
+    covered = ", ".join(f"{name} {share:.1%}" for name, share in shares.items())
+    lines = [f"{folder}: {info.grid}", f"covered: {covered}", *notes]
+    return Report("\n".join(lines), {"state": "written", "path": str(folder), **report})
+
+
+def _nodata(source: Source, warping: Warping) -> float | None:
+    return source.nodata if warping.nodata is None else warping.nodata
+
+
+def _origin(info: LayerInfo, sources: Sequence[Sequence[Source]], warping: Warping) -> Json:
+    return {
+        "layer": info.to_json(),
+        "scale": warping.scale,
+        "offset": warping.offset,
+        "resampling": warping.resampling,
+        "sources": [
+            [
+                {"name": s.path.name, "band": s.band, "nodata": s.nodata, "sha256": files.sha256(s.path)}
+                for s in group
+            ]
+            for group in sources
+        ],
+    }
+
+
+def _same_grid(archive: Path, region: str, info: LayerInfo) -> None:
+    """Refuse a layer on another grid than the region's others."""
+    for path, other in store.layers(archive, region):
+        if other.grid != info.grid and other.name != info.name:
+            raise GridMismatch(f"region {region!r} of the project", got=info.grid, want=f"{other.grid}, on which {str(path)!r} lies")
+
+
+def _fill(
+    work: output.Work,
+    info: LayerInfo,
+    sources: Sequence[Sequence[Source]],
+    kind: Kind,
+    warping: Warping,
+) -> Json:
+    """Warp every block that an earlier run did not finish into the store."""
+    path = work.folder / "data.zarr"
+    array = store.create(path, info)
+    plan = [
+        mosaic.join(group, info.grid, work.folder / f"band{number}", warping.resampling)
+        for number, group in enumerate(sources)
+    ]
+    blocks = [
+        (number, roi) for number in range(len(plan)) for roi in store.chunk_rois(array.shape, array.chunks)
+    ]
+    todo = [b for b in blocks if not _is_done(work, path / info.kind, _block_name(*b))]
+
+    def one(block: tuple[int, tuple[slice, slice]]) -> tuple[str, Json]:
+        return _block(array, path / info.kind, info, plan[block[0]], block, kind, warping)
+
+    with ThreadPoolExecutor(raster.cpu_threads()) as pool:
+        for name, facts in progress.track(pool.map(one, todo), f"ingesting {info.name}", len(todo)):
+            work.record(name, facts)
+    return _coverage(work, info, plan)
+
+
+def _coverage(work: output.Work, info: LayerInfo, plan: Sequence[Mosaic]) -> Json:
+    """The share of the grid that each band's data cover; a layer that covers nothing is refused."""
+    names = info.bands or (info.kind,)
+    shares = {}
+    for number, name in enumerate(names):
+        valid = sum(f["valid"] for key, f in work.done.items() if key.startswith(f"b{number}r"))
+        if not valid:
+            raise InputError(
+                f"{name}: its files hold no data inside the region ({info.grid}); check the files, "
+                f"the region's bounds and --nodata"
+            )
+        shares[name] = valid / info.grid.size
+    return {"valid_share": shares, "resampling": [m.resampling for m in plan]}
+
+
+def _block_name(number: int, roi: tuple[slice, slice]) -> str:
+    return f"b{number}r{roi[0].start}c{roi[1].start}"
+
+
+def _is_done(work: output.Work, folder: Path, name: str) -> bool:
+    """Whether a block's chunk is still what the journal says was written."""
+    facts = work.done.get(name)
+    if facts is None:
+        return False
+    chunk = folder / facts["chunk"]
+    return chunk.is_file() and store.check_of(chunk) == facts["crc32"]
+
+
+def _block(
+    array: zarr.Array,
+    folder: Path,
+    info: LayerInfo,
+    source: Mosaic,
+    block: tuple[int, tuple[slice, slice]],
+    kind: Kind,
+    warping: Warping,
+) -> tuple[str, Json]:
+    number, roi = block
+    data = source.read(info.grid[roi])
+    if (warping.scale, warping.offset) != (1.0, 0.0):
+        data = (data.astype(np.float64) * warping.scale + warping.offset).astype(np.float32)
+    _require_plausible(data, kind)
+    with files.writing(folder):
+        key = store.write_block(array, number if info.bands else None, roi, data)
+        files.sync_file(folder / key)
+    facts = {"chunk": key, "crc32": store.check_of(folder / key), "valid": int(np.isfinite(data).sum())}
+    return _block_name(number, roi), facts
+
+
+def _require_plausible(data: Raster, kind: Kind) -> None:
+    """Refuse values that cannot be true before they become weights and features.
+
+    Raises:
+        InputError: some value lies outside what the kind of layer can hold.
+    """
+    good = data[np.isfinite(data)]
+    if good.size and (good.min() < kind.low or good.max() > kind.high):
+        raise InputError(
+            f"{kind.long_name} runs from {good.min():g} to {good.max():g} {kind.units}, and only "
+            f"{kind.low:g} to {kind.high:g} can be true: probably {kind.hint}; give --nodata VALUE, or "
+            f"--scale where it is not in {kind.units}"
+        )
+
+
+def _replace_folder(new: Path, final: Path) -> None:
+    """Put a finished folder in the place of an older one."""
+    if final.exists():
+        shutil.rmtree(final)
+    with files.writing(final):
+        new.replace(final)
+        files.sync_folder(final.parent)

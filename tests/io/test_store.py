@@ -1,0 +1,70 @@
+"""The archive's stores: nothing is lost in silence."""
+
+import numpy as np
+import pytest
+
+from carbonmap.errors import CorruptData
+from carbonmap.grid import Grid
+from carbonmap.io import store
+from carbonmap.io.store import LayerInfo
+
+GRID = Grid.covering((0, 0, 1500 * 16, 1100 * 16), "EPSG:32648", 16)
+INFO = LayerInfo("elevation", GRID, (), "m", "elevation")
+
+
+@pytest.fixture
+def layer(tmp_path):
+    path = tmp_path / "data.zarr"
+    array = store.create(path, INFO)
+    data = np.random.default_rng(0).normal(1500, 300, GRID.shape).astype(np.float32)
+    data[:1024, :1024] = np.nan
+    for roi in store.chunk_rois(array.shape, array.chunks):
+        store.write_block(array, None, roi, data[roi])
+    return path, data
+
+
+def chunks_of(path):
+    return sorted(p for p in (path / "elevation" / "c").rglob("*") if p.is_file())
+
+
+def test_a_layer_reads_back_as_written_even_where_it_is_all_nodata(layer):
+    path, data = layer
+    assert len(chunks_of(path)) == 4
+    np.testing.assert_array_equal(store.open_array(path, "elevation")[:], data)
+
+
+@pytest.mark.faults
+def test_a_missing_chunk_is_an_error_and_never_nodata(layer):
+    """Row 24."""
+    path, _ = layer
+    chunks_of(path)[0].unlink()
+    with pytest.raises(CorruptData, match="lost its chunk"):
+        store.open_array(path, "elevation")[:10, :10]
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("place", [0.1, 0.5, 0.95])
+def test_a_flipped_bit_is_an_error(layer, place):
+    path, _ = layer
+    chunk = chunks_of(path)[3]
+    raw = bytearray(chunk.read_bytes())
+    raw[int(len(raw) * place)] ^= 4
+    chunk.write_bytes(raw)
+    with pytest.raises((RuntimeError, ValueError), match=r"(?i)checksum|corrupt|decompress|zstd"):
+        store.open_array(path, "elevation")[1024:, 1024:]
+
+
+@pytest.mark.faults
+def test_a_block_that_is_not_one_chunk_is_refused(tmp_path):
+    """Row 24: two writers of one chunk lose each other's part."""
+    array = store.create(tmp_path / "data.zarr", INFO)
+    for roi in [(slice(0, 512), slice(0, 1024)), (slice(512, 1100), slice(0, 1024))]:
+        with pytest.raises(ValueError, match="not one chunk"):
+            store.write_block(array, None, roi, np.zeros((1, 1), np.float32))
+
+
+def test_a_layer_says_what_it_is_and_reads_back(layer):
+    assert LayerInfo.from_json(INFO.to_json()) == INFO
+    image = LayerInfo("image", GRID, ("red", "nir"), "1", "reflectance", "2020-08-27")
+    assert LayerInfo.from_json(image.to_json()) == image
+    assert (image.name, image.shape) == ("image_2020-08-27", (2, *GRID.shape))
