@@ -1,0 +1,1 @@
+"""Files in and out: rasters, vectors, stores, maps; no carbon formula."""

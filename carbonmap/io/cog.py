@@ -64,7 +64,9 @@ class Sums:
         if not count:
             return cls()
         values = numbers[good]
-        return cls(count, float(values.sum(dtype=np.float64)), float(values.min()), float(values.max()))
+        return cls(
+            count, float(values.sum(dtype=np.float64)), float(values.min()), float(values.max())
+        )
 
     def __add__(self, other: Sums) -> Sums:
         return Sums(
@@ -76,9 +78,11 @@ class Sums:
 
     def agrees(self, other: Sums) -> bool:
         """Equal but for the order in which the totals were added up."""
-        return (self.count, self.low, self.high) == (other.count, other.low, other.high) and math.isclose(
-            self.total, other.total, rel_tol=1e-9, abs_tol=1e-6
-        )
+        return (self.count, self.low, self.high) == (
+            other.count,
+            other.low,
+            other.high,
+        ) and math.isclose(self.total, other.total, rel_tol=1e-9, abs_tol=1e-6)
 
     def to_json(self) -> Json:
         """Plain numbers; no extremes where there is no pixel."""
@@ -165,7 +169,10 @@ def verify(path: Path, grid: Grid, layer: Layer, sums: Sums) -> str | None:
         found = Sums()
         for row in range(0, grid.height, READ_PX):
             for col in range(0, grid.width, READ_PX):
-                window = ((row, min(row + READ_PX, grid.height)), (col, min(col + READ_PX, grid.width)))
+                window = (
+                    (row, min(row + READ_PX, grid.height)),
+                    (col, min(col + READ_PX, grid.width)),
+                )
                 found += Sums.of(source.read(1, window=window), layer.nodata)
         if not found.agrees(sums):
             return f"{found} instead of {sums}"

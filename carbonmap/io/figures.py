@@ -30,8 +30,7 @@ CHINESE_FONTS = (
 )
 """Fonts that hold Chinese on Linux, Windows and macOS, the most readable first."""
 
-COLOURS = LinearSegmentedColormap.from_list("carbon", list(RAMP))
-COLOURS.set_bad((0, 0, 0, 0))
+COLOURS = LinearSegmentedColormap.from_list("carbon", list(RAMP)).with_extremes(bad=(0, 0, 0, 0))
 
 
 def chinese_font() -> str | None:
@@ -47,7 +46,7 @@ def readable(text: str) -> str:
     return "".join(c if ord(c) < 0x2E80 else f"\\u{ord(c):04x}" for c in text)
 
 
-def _settings() -> dict[str, Any]:
+def _settings() -> Any:
     font = chinese_font()
     family = [font, "DejaVu Sans"] if font else ["DejaVu Sans"]
     return {
@@ -90,8 +89,12 @@ def draw_map(
     aspect = (top - bottom) / (right - left)
     with mpl.rc_context(_settings()):
         side = 3.2 if rows else 0.0
-        figure = Figure(figsize=(6.4 + side, max(3.6, min(9.0, 5.2 * aspect + 0.9))), layout="constrained")
-        axes = figure.subplots(1, 2 if rows else 1, width_ratios=[6.4, side] if rows else None, squeeze=False)[0]
+        figure = Figure(
+            figsize=(6.4 + side, max(3.6, min(9.0, 5.2 * aspect + 0.9))), layout="constrained"
+        )
+        axes = figure.subplots(
+            1, 2 if rows else 1, width_ratios=[6.4, side] if rows else None, squeeze=False
+        )[0]
         image = axes[0].imshow(
             values,
             extent=(left, right, bottom, top),
@@ -101,10 +104,14 @@ def draw_map(
             interpolation="nearest",
         )
         axes[0].set_facecolor("#e6e9ed")
-        axes[0].set(title=readable(title), xlabel=f"easting, km ({crs_name})", ylabel="northing, km")
+        axes[0].set(
+            title=readable(title), xlabel=f"easting, km ({crs_name})", ylabel="northing, km"
+        )
         axes[0].ticklabel_format(useOffset=False)
         over = np.isfinite(values).any() and float(np.nanmax(values)) > limits[1]
-        figure.colorbar(image, ax=axes[0], label=label, extend="max" if over else "neither", shrink=0.85)
+        figure.colorbar(
+            image, ax=axes[0], label=label, extend="max" if over else "neither", shrink=0.85
+        )
         if rows:
             _table(axes[1], rows)
         _save(figure, path)
@@ -112,7 +119,12 @@ def draw_map(
 
 def _table(axes: Axes, rows: Sequence[tuple[str, str]]) -> None:
     axes.axis("off")
-    table = axes.table([[readable(a), readable(b)] for a, b in rows], loc="upper left", cellLoc="left", colWidths=[0.6, 0.4])
+    table = axes.table(
+        [[readable(a), readable(b)] for a, b in rows],
+        loc="upper left",
+        cellLoc="left",
+        colWidths=[0.6, 0.4],
+    )
     table.auto_set_font_size(False)
     table.set_fontsize(8)
     for cell in table.get_celld().values():
@@ -129,7 +141,11 @@ def draw_legend(path: Path, stops: Sequence[tuple[float, str]], title: str) -> N
         axes.axis("off")
         axes.text(0.4, len(stops) + 0.5, readable(title), weight="bold", va="center")
         for k, (value, colour) in enumerate(stops):
-            axes.add_patch(mpl.patches.Rectangle((0.4, k), 1.6, 0.9, facecolor=colour, edgecolor="#777777", lw=0.4))
+            axes.add_patch(
+                mpl.patches.Rectangle(
+                    (0.4, k), 1.6, 0.9, facecolor=colour, edgecolor="#777777", lw=0.4
+                )
+            )
             axes.text(2.5, k + 0.45, f"{value:g}", va="center")
         _save(figure, path)
 
@@ -157,19 +173,45 @@ def draw_evaluation(
     left, bottom, right, top = (b / 1000 for b in bounds)
     extent = (left, right, bottom, top)
     with mpl.rc_context(_settings()):
-        figure = Figure(figsize=(14, max(3.8, min(8.0, 3.1 * (top - bottom) / (right - left) + 1.0))), layout="constrained")
+        figure = Figure(
+            figsize=(14, max(3.8, min(8.0, 3.1 * (top - bottom) / (right - left) + 1.0))),
+            layout="constrained",
+        )
         axes = figure.subplots(1, 4)
         spread = 0.5 * (limits[1] - limits[0])
         for panel, values, name in zip(axes, (truth, estimate), ("labels", "map"), strict=False):
-            shown = panel.imshow(values, extent=extent, vmin=limits[0], vmax=limits[1], cmap=COLOURS, interpolation="nearest")
+            shown = panel.imshow(
+                values,
+                extent=extent,
+                vmin=limits[0],
+                vmax=limits[1],
+                cmap=COLOURS,
+                interpolation="nearest",
+            )
             panel.set(title=name, xlabel="easting, km", ylabel="northing, km")
         figure.colorbar(shown, ax=axes[:2], label="Mg C/ha", shrink=0.8)
-        error = axes[2].imshow(estimate - truth, extent=extent, vmin=-spread, vmax=spread, cmap="RdBu", interpolation="nearest")
+        error = axes[2].imshow(
+            estimate - truth,
+            extent=extent,
+            vmin=-spread,
+            vmax=spread,
+            cmap="RdBu",
+            interpolation="nearest",
+        )
         axes[2].set(title="map − labels", xlabel="easting, km")
         figure.colorbar(error, ax=axes[2], label="Mg C/ha", shrink=0.8)
         top_value = max([limits[1], *(float(p.max()) for p in pairs if p.size)])
-        axes[3].hist2d(*pairs, bins=80, range=((0, top_value),) * 2, norm="log", cmap="viridis") if pairs[0].size else None
+        axes[3].hist2d(
+            *pairs, bins=80, range=((0, top_value),) * 2, norm="log", cmap="viridis"
+        ) if pairs[0].size else None
         axes[3].axline((0, 0), slope=1, color="#b03030", lw=0.8)
-        axes[3].set(title="held-out pixels", xlabel="labels, Mg C/ha", ylabel="map, Mg C/ha", aspect="equal", xlim=(0, top_value), ylim=(0, top_value))
+        axes[3].set(
+            title="held-out pixels",
+            xlabel="labels, Mg C/ha",
+            ylabel="map, Mg C/ha",
+            aspect="equal",
+            xlim=(0, top_value),
+            ylim=(0, top_value),
+        )
         figure.suptitle(readable(caption))
         _save(figure, path)

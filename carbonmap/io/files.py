@@ -27,7 +27,9 @@ def existing(path: str | Path, what: str) -> Path:
     """
     text = str(path)
     if "://" in text or text.startswith(("/vsi", "\\vsi")):
-        raise InputError(f"{what} {text!r} is an address, not a file on this machine; copy it here first")
+        raise InputError(
+            f"{what} {text!r} is an address, not a file on this machine; copy it here first"
+        )
     found = Path(path)
     if not found.is_file():
         hint = "it is a folder" if found.is_dir() else "there is no such file"

@@ -35,6 +35,7 @@ class MapFile:
         tags: provenance, plain text by key.
         date: ``YYYY-MM`` or ``YYYY-MM-DD``; None where it has none.
         style_range: ends of the colour ramp in the layer's units; None for no style.
+        catalogued: whether a STAC item lies beside it.
     """
 
     final: Path
@@ -43,13 +44,16 @@ class MapFile:
     tags: Mapping[str, str]
     date: str | None = None
     style_range: tuple[float, float] | None = None
+    catalogued: bool = True
 
     def tile(self, work: output.Work, name: str) -> Path:
         """Where a tile of this map lies until the map is joined."""
         return work.folder / self.final.stem / f"{name}.tif"
 
 
-def write_map(made: MapFile, tiles: Mapping[str, Grid], sums: Sums, work: output.Work, threads: int) -> list[Path]:
+def write_map(
+    made: MapFile, tiles: Mapping[str, Grid], sums: Sums, work: output.Work, threads: int
+) -> list[Path]:
     """Join a map's tiles and write what belongs beside it, the style before the item.
 
     Returns:
@@ -63,7 +67,8 @@ def write_map(made: MapFile, tiles: Mapping[str, Grid], sums: Sums, work: output
     written = [made.final]
     if made.style_range is not None:
         written.append(style.write_qml(made.final, *made.style_range, made.layer.units))
-    written.append(write_stac(made))
+    if made.catalogued:
+        written.append(write_stac(made))
     return written
 
 
@@ -79,8 +84,12 @@ def write_stac(made: MapFile) -> Path:
         roles=["data"],
         extra_fields={"bands": [band]},
     )
-    properties = {f"carbonmap:{k.removeprefix('CARBONMAP_').lower()}": v for k, v in made.tags.items()}
-    stac.write_item(path, stac.item(made.final.stem, made.grid, made.date, properties, {"map": asset}))
+    properties = {
+        f"carbonmap:{k.removeprefix('CARBONMAP_').lower()}": v for k, v in made.tags.items()
+    }
+    stac.write_item(
+        path, stac.item(made.final.stem, made.grid, made.date, properties, {"map": asset})
+    )
     return path
 
 
@@ -102,8 +111,20 @@ def mark_of(path: Path) -> Path:
     return path.with_suffix(".json")
 
 
-def require_whole(path: Path) -> Json:
+def write_sidecar(made: MapFile, sums: Sums, origin: Json) -> Path:
+    """The mark of one map that is part of a larger output."""
+    path = mark_of(made.final)
+    held = {made.final.name: files.describe(made.final)}
+    output.write_mark(path, origin, held, sidecar(made, sums))
+    return path
+
+
+def require_whole(path: Path, *, by_size: bool = False) -> Json:
     """The sidecar of a finished map.
+
+    Args:
+        path: the map.
+        by_size: be content with its size, where reading it all would cost more than its use.
 
     Raises:
         MissingInput: there is no such map, or its run never ended.
@@ -116,7 +137,7 @@ def require_whole(path: Path) -> Json:
             f"map {str(path)!r} is incomplete (it has no {mark_of(path).name}); run the command that "
             f"makes it to its end"
         )
-    if wrong := output.damaged(mark_of(path)):
+    if wrong := output.damaged(mark_of(path), by_size=by_size):
         raise CorruptData(
             f"map {str(path)!r}: {', '.join(wrong)} changed since it was written; make it again "
             f"with --overwrite"
@@ -139,22 +160,22 @@ def describe(path: Path) -> Json:
 
 def map_grid(path: Path) -> Grid:
     """The grid of a finished map, from its sidecar, on the project's lattice."""
-    value = require_whole(path)["report"]["grid"]
+    value = require_whole(path, by_size=True)["report"]["grid"]
     return Grid(**value | {"anchor": tuple(value["anchor"])})
 
 
 def overview(path: Path, most: int = 1200) -> tuple[Raster, tuple[float, float, float, float], str]:
-    """A map read at the smallest overview that still has `most` pixels along its longer side.
+    """A map at the first of its overviews that has at most `most` pixels along its longer side.
 
     Returns:
         Values with NaN for nodata, the map's bounds, and its CRS.
     """
     with raster.environment(), rasterio.open(path, driver="GTiff") as source:
-        factor = max(1, math.ceil(max(source.shape) / most))
-        shape = tuple(math.ceil(n / factor) for n in source.shape)
-        data = source.read(1, out_shape=shape, masked=True)
-        return (
-            data.astype(np.float32).filled(np.nan),
-            tuple(source.bounds),
-            crs_.canonical(source.crs.to_wkt()),
-        )
+        bounds, crs = tuple(source.bounds), crs_.canonical(source.crs.to_wkt())
+        factors = source.overviews(1)
+        wanted = max(source.shape) / most
+        level = next((k for k, factor in enumerate(factors) if factor >= wanted), len(factors) - 1)
+    chosen = {} if wanted <= 1 or not factors else {"OVERVIEW_LEVEL": level}
+    with raster.environment(), rasterio.open(path, driver="GTiff", **chosen) as small:
+        data = small.read(1, masked=True)
+    return data.astype(np.float32).filled(np.nan), bounds, crs

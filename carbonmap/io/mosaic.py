@@ -45,7 +45,9 @@ class Head:
             other.source.band,
         ):
             return False
-        if not math.isclose(self.dx, other.dx, rel_tol=1e-9) or not math.isclose(self.dy, other.dy, rel_tol=1e-9):
+        if not math.isclose(self.dx, other.dx, rel_tol=1e-9) or not math.isclose(
+            self.dy, other.dy, rel_tol=1e-9
+        ):
             return False
         steps = ((self.left - other.left) / self.dx, (self.top - other.top) / self.dy)
         return all(abs(s - round(s)) < ALIGNED_PX for s in steps)
@@ -87,11 +89,17 @@ def _open(path: Path, joined: bool) -> Iterator[rasterio.DatasetReader]:
         with raster.open_geotiff(path) as opened:
             yield opened
         return
-    with raster.environment(), raster.reading(path, "mosaic"), rasterio.open(path, driver="VRT") as opened:
+    with (
+        raster.environment(),
+        raster.reading(path, "mosaic"),
+        rasterio.open(path, driver="VRT") as opened,
+    ):
         yield opened
 
 
-def join(sources: Sequence[Source], grid: Grid, work: Path, resampling: str | None = None) -> Mosaic:
+def join(
+    sources: Sequence[Source], grid: Grid, work: Path, resampling: str | None = None
+) -> Mosaic:
     """Group the sources and write a VRT over each group of several.
 
     Args:

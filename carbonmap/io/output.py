@@ -62,9 +62,7 @@ class Work:
         """Write the mark: the output is complete from here on."""
         root = self.mark.parent
         held = {os.path.relpath(p, root).replace(os.sep, "/"): files.describe(p) for p in products}
-        files.write_json(
-            self.mark, {"format": FORMAT, "origin": self.origin, "files": held, "report": report}
-        )
+        write_mark(self.mark, self.origin, held, report)
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
@@ -106,6 +104,11 @@ def claim(mark: Path, origin: Json, existing: Existing = Existing.REFUSE) -> Ite
         yield work
     finally:
         lock.release()
+
+
+def write_mark(mark: Path, origin: Json, held: Json, report: Json) -> None:
+    """Declare files complete: what they were made from, their sizes and hashes, what they amount to."""
+    files.write_json(mark, {"format": FORMAT, "origin": origin, "files": held, "report": report})
 
 
 def _admit(mark: Path, folder: Path, origin: Json, existing: Existing) -> Work | None:
@@ -181,15 +184,22 @@ def _flatten(value: Any, name: str = "") -> dict[str, Any]:
     return flat
 
 
-def damaged(mark: Path) -> list[str]:
-    """The files of a finished output that are gone or no longer what was written."""
+def damaged(mark: Path, *, by_size: bool = False) -> list[str]:
+    """The files of a finished output that are gone or no longer what was written.
+
+    Args:
+        mark: the file that declares the output complete.
+        by_size: compare sizes alone, which costs no reading.
+    """
     finished = files.read_json(mark)
     if finished is None:
         return [mark.name]
     wrong = []
     for name, known in finished.get("files", {}).items():
         path = mark.parent / name
-        if not path.is_file() or files.describe(path) != known:
+        if not path.is_file() or path.stat().st_size != known["size"]:
+            wrong.append(name)
+        elif not by_size and files.sha256(path) != known["sha256"]:
             wrong.append(name)
     return wrong
 

@@ -87,13 +87,17 @@ def open_geotiff(path: str | Path, what: str = "raster") -> Iterator[rasterio.Da
     found = files.existing(path, what)
     with found.open("rb") as stream:
         if stream.read(4) not in MAGIC:
-            raise InputError(f"{what} {str(path)!r} is not a GeoTIFF; convert it with gdal_translate")
+            raise InputError(
+                f"{what} {str(path)!r} is not a GeoTIFF; convert it with gdal_translate"
+            )
     try:
         with environment(), warnings.catch_warnings():
             warnings.simplefilter("ignore", NotGeoreferencedWarning)  # asked for by name later on
             source = rasterio.open(found, driver="GTiff")
     except RasterioError as error:
-        raise InputError(f"{what} {str(path)!r} cannot be opened: {error}; is it complete?") from None
+        raise InputError(
+            f"{what} {str(path)!r} cannot be opened: {error}; is it complete?"
+        ) from None
     with source, reading(found, what):
         yield source
 
@@ -162,9 +166,13 @@ def check_source(source: Source) -> str | None:
                 f"raster {str(source.path)!r} has {opened.count} band(s), not a band {source.band}"
             )
         if opened.crs is None:
-            raise InputError(f"raster {str(source.path)!r} has no CRS; assign one with gdal_edit -a_srs")
+            raise InputError(
+                f"raster {str(source.path)!r} has no CRS; assign one with gdal_edit -a_srs"
+            )
         if opened.transform.is_identity:
-            raise InputError(f"raster {str(source.path)!r} has no georeference; orthorectify it first")
+            raise InputError(
+                f"raster {str(source.path)!r} has no georeference; orthorectify it first"
+            )
         return crs_.datum_note(opened.crs.to_wkt())
 
 
@@ -191,20 +199,23 @@ def warp(
     kernel's scale is fixed and the transformation is exact at every pixel; GDAL's defaults estimate
     both per chunk (ENGINEERING 4), and ``rasterio.warp.reproject`` before 1.5 cannot be told not to.
     """
-    with environment(), WarpedVRT(
-        opened,
-        crs=grid.crs,
-        transform=grid.transform,
-        height=grid.height,
-        width=grid.width,
-        resampling=Resampling[resampling],
-        src_nodata=opened.nodata if nodata is None else nodata,
-        nodata=np.nan,
-        dtype="float32",
-        tolerance=EXACT,
-        XSCALE=1,
-        YSCALE=1,
-    ) as warped:
+    with (
+        environment(),
+        WarpedVRT(
+            opened,
+            crs=grid.crs,
+            transform=grid.transform,
+            height=grid.height,
+            width=grid.width,
+            resampling=Resampling[resampling],
+            src_nodata=opened.nodata if nodata is None else nodata,
+            nodata=np.nan,
+            dtype="float32",
+            tolerance=EXACT,
+            XSCALE=1,
+            YSCALE=1,
+        ) as warped,
+    ):
         data: Raster = warped.read(band)
         return data
 
@@ -245,7 +256,9 @@ def lattice_grid(source: rasterio.DatasetReader, lattice: Grid) -> Grid | None:
 
 def read_window(source: rasterio.DatasetReader, own: Grid, grid: Grid, band: int = 1) -> Raster:
     """The grid's pixels from an opened raster of the same lattice, NaN where it has none."""
-    out = np.full(grid.shape, np.nan, dtype=np.float32 if source.dtypes[0] == "float32" else np.float64)
+    out = np.full(
+        grid.shape, np.nan, dtype=np.float32 if source.dtypes[0] == "float32" else np.float64
+    )
     common = own.intersection(grid)
     if common is not None:
         rows, cols = own.roi_of(common)
@@ -304,7 +317,9 @@ def write_tile(path: Path, data: np.ndarray[Any, Any], grid: Grid, nodata: float
             )
 
 
-def write_geotiff(path: Path, bands: dict[str, np.ndarray[Any, Any]], grid: Grid, nodata: float) -> None:
+def write_geotiff(
+    path: Path, bands: dict[str, np.ndarray[Any, Any]], grid: Grid, nodata: float
+) -> None:
     """A small plain GeoTIFF with named bands, whole or not at all."""
     first = next(iter(bands.values()))
     with (
@@ -332,5 +347,3 @@ def write_geotiff(path: Path, bands: dict[str, np.ndarray[Any, Any]], grid: Grid
 def cpu_threads() -> int:
     """Threads for work whose result does not depend on them."""
     return os.cpu_count() or 1
-
-

@@ -73,8 +73,8 @@ def interval(date: str | None) -> tuple[datetime.datetime, datetime.datetime]:
 
 def write_item(path: Path, made: pystac.Item) -> None:
     """One item as a file beside what it describes."""
-    made.set_self_href(str(path))
-    files.write_text(path, json.dumps(made.to_dict(transform_hrefs=False), indent=2) + "\n")
+    document = made.to_dict(include_self_link=False, transform_hrefs=False)
+    files.write_text(path, json.dumps(document, indent=2, ensure_ascii=False) + "\n")
 
 
 def refresh(archive: Path) -> None:
@@ -90,7 +90,9 @@ def refresh(archive: Path) -> None:
 
 def _collection(region: str, items: list[pystac.Item]) -> pystac.Collection:
     boxes: Any = [i.bbox for i in items]
-    spatial = pystac.SpatialExtent([[min(b[k] for b in boxes) for k in (0, 1)] + [max(b[k] for b in boxes) for k in (2, 3)]])
+    spatial = pystac.SpatialExtent(
+        [[min(b[k] for b in boxes) for k in (0, 1)] + [max(b[k] for b in boxes) for k in (2, 3)]]
+    )
     dates = [i.datetime for i in items if i.datetime]
     temporal = pystac.TemporalExtent([[min(dates, default=None), max(dates, default=None)]])
     made = pystac.Collection(

@@ -6,6 +6,7 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import zarr
@@ -22,6 +23,9 @@ from carbonmap.types import Json, Raster
 CHUNK_PX = 1024
 """Edge of a chunk: 4 MB of float32, large enough to read fast, small enough to hold many; a multiple
 of it from the lattice's anchor is a chunk border only where the region begins on one."""
+
+Array = zarr.Array[Any]
+"""An array of whatever zarr metadata."""
 
 LEVEL = 3
 """zstd's own default level."""
@@ -106,7 +110,7 @@ class WholeStore(WrapperStore[LocalStore]):
         return value
 
 
-def create(path: Path, info: LayerInfo) -> zarr.Array:
+def create(path: Path, info: LayerInfo) -> Array:
     """An empty layer with its coordinates, or the one that an interrupted run began."""
     if (path / "zarr.json").is_file():
         return _array(zarr.open_group(path, mode="r+"), info.kind)
@@ -141,16 +145,14 @@ def create(path: Path, info: LayerInfo) -> zarr.Array:
     return array
 
 
-def _array(group: zarr.Group, name: str) -> zarr.Array:
+def _array(group: zarr.Group, name: str) -> Array:
     array = group[name]
     if not isinstance(array, zarr.Array):
         raise CorruptData(f"{group.store_path} holds no array {name!r}; ingest the layer again")
     return array
 
 
-def write_block(
-    array: zarr.Array, band: int | None, roi: tuple[slice, slice], data: Raster
-) -> str:
+def write_block(array: Array, band: int | None, roi: tuple[slice, slice], data: Raster) -> str:
     """Write one whole chunk and return its key, a path within the array's folder.
 
     Raises:
@@ -173,7 +175,7 @@ def check_of(path: Path) -> int:
     return zlib.crc32(path.read_bytes())
 
 
-def open_array(path: Path, kind: str) -> zarr.Array:
+def open_array(path: Path, kind: str) -> Array:
     """A finished layer for reading; damage raises.
 
     Raises:

@@ -38,7 +38,9 @@ def parts_of(data, folder, size=256, layer=DENSITY):
 def test_a_map_holds_what_its_tiles_held(tmp_path, truth):
     parts, sums = parts_of(truth, tmp_path)
     final = tmp_path / "map.tif"
-    cog.write_cog(parts, GRID, DENSITY, {"CARBONMAP_POOLS": "trees & <soil> 土壤"}, sums, final, tmp_path)
+    cog.write_cog(
+        parts, GRID, DENSITY, {"CARBONMAP_POOLS": "trees & <soil> 土壤"}, sums, final, tmp_path
+    )
     assert cog_validate(final, quiet=True)[0]
     with rasterio.open(final) as source:
         np.testing.assert_array_equal(source.read(1), truth)
@@ -86,7 +88,9 @@ def test_a_map_that_does_not_hold_its_tiles_gets_no_name(tmp_path, truth):
 
 
 def test_classes_have_a_palette_and_no_mixed_overviews(tmp_path):
-    layer = Layer("forest", "forest", "1", "uint8", 127, "MODE", ((0, (1, 2, 3, 255)), (255, (9, 8, 7, 255))))
+    layer = Layer(
+        "forest", "forest", "1", "uint8", 127, "MODE", ((0, (1, 2, 3, 255)), (255, (9, 8, 7, 255)))
+    )
     data = np.random.default_rng(1).choice(np.array([0, 127, 255], np.uint8), GRID.shape)
     parts, sums = parts_of(data, tmp_path, layer=layer)
     cog.write_cog(parts, GRID, layer, {}, sums, tmp_path / "mask.tif", tmp_path)
@@ -118,7 +122,9 @@ def test_a_map_cut_short_or_emptied_does_not_verify(tmp_path, truth):
 def test_a_write_that_the_disk_did_not_take_is_noticed(tmp_path, monkeypatch, truth):
     """Row 1: what reads back must be what was computed."""
     read = rasterio.DatasetReader.read
-    monkeypatch.setattr(rasterio.DatasetReader, "read", lambda self, *a, **k: read(self, *a, **k) * 0)
+    monkeypatch.setattr(
+        rasterio.DatasetReader, "read", lambda self, *a, **k: read(self, *a, **k) * 0
+    )
     with pytest.raises(WriteError, match="does not read back"):
         raster.write_tile(tmp_path / "t.tif", truth, GRID, math.nan)
     assert list(tmp_path.iterdir()) == []

@@ -110,8 +110,12 @@ def test_a_file_is_forced_to_the_disk_before_it_gets_its_name(tmp_path, monkeypa
     """Row 5: after a power loss there is the old file or the new one."""
     calls = []
     fsync, replace = os.fsync, os.replace
-    monkeypatch.setattr(os, "fsync", lambda fd: (calls.append(("fsync", os.fstat(fd).st_ino)), fsync(fd)))
-    monkeypatch.setattr(os, "replace", lambda a, b: (calls.append(("replace", os.stat(a).st_ino)), replace(a, b)))
+    monkeypatch.setattr(
+        os, "fsync", lambda fd: (calls.append(("fsync", os.fstat(fd).st_ino)), fsync(fd))
+    )
+    monkeypatch.setattr(
+        os, "replace", lambda a, b: (calls.append(("replace", os.stat(a).st_ino)), replace(a, b))
+    )
     files.write_text(tmp_path / "a.txt", "whole")
     inode = (tmp_path / "a.txt").stat().st_ino
     assert calls == [("fsync", inode), ("replace", inode), ("fsync", tmp_path.stat().st_ino)]

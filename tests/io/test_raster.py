@@ -30,7 +30,14 @@ def geographic(tmp_path, seed=0, name="ll.tif", **more):
     data = np.random.default_rng(seed).integers(0, 40, (400, 420)).astype(np.uint8)
     data[100:140, 100:140] = 255
     step = 8.983e-5
-    return write(tmp_path / name, data, from_origin(west - 0.003, north + 0.003, step, step), "EPSG:4326", 255, **more)
+    return write(
+        tmp_path / name,
+        data,
+        from_origin(west - 0.003, north + 0.003, step, step),
+        "EPSG:4326",
+        255,
+        **more,
+    )
 
 
 def on_grid(path, resampling, size, nodata=None):
@@ -59,23 +66,39 @@ def test_a_raster_on_the_grid_comes_through_unchanged(tmp_path):
 
 
 def test_averaging_is_the_mean_of_the_valid_heights(tmp_path):
-    fine = np.random.default_rng(2).integers(0, 40, (GRID.height * 4, GRID.width * 4)).astype(np.uint8)
+    fine = (
+        np.random.default_rng(2).integers(0, 40, (GRID.height * 4, GRID.width * 4)).astype(np.uint8)
+    )
     fine[::3, ::5] = 255
     left, _, _, top = GRID.bounds
     path = write(tmp_path / "a.tif", fine, from_origin(left, top, 4, 4), nodata=255)
     blocks = fine.reshape(GRID.height, 4, GRID.width, 4).astype(float)
     blocks[blocks == 255] = np.nan
     assert raster.pick_resampling(Source(path), GRID) == "average"
-    np.testing.assert_allclose(on_grid(path, "average", 100), np.nanmean(blocks, axis=(1, 3)), rtol=1e-6)
+    np.testing.assert_allclose(
+        on_grid(path, "average", 100), np.nanmean(blocks, axis=(1, 3)), rtol=1e-6
+    )
 
 
 def test_tiles_that_abut_are_one_raster_without_a_seam(tmp_path):
     whole = geographic(tmp_path)
     with rasterio.open(whole) as source:
         data, t = source.read(1), source.transform
-    cuts = [(slice(0, 211), slice(0, 190)), (slice(0, 211), slice(190, 420)), (slice(211, 400), slice(0, 420))]
+    cuts = [
+        (slice(0, 211), slice(0, 190)),
+        (slice(0, 211), slice(190, 420)),
+        (slice(211, 400), slice(0, 420)),
+    ]
     parts = [
-        Source(write(tmp_path / f"{k}.tif", data[c], t * t.translation(c[1].start, c[0].start), "EPSG:4326", 255))
+        Source(
+            write(
+                tmp_path / f"{k}.tif",
+                data[c],
+                t * t.translation(c[1].start, c[0].start),
+                "EPSG:4326",
+                255,
+            )
+        )
         for k, c in enumerate(cuts)
     ]
     one = mosaic.join([Source(whole)], GRID, tmp_path)
@@ -89,10 +112,20 @@ def test_of_overlapping_sources_the_first_with_data_counts(tmp_path):
     first = np.full(GRID.shape, 7, np.uint8)
     first[:20] = 255
     a = Source(write(tmp_path / "a.tif", first, GRID.transform, nodata=255))
-    b = Source(write(tmp_path / "b.tif", np.full(GRID.shape, 3, np.uint8), GRID.transform, nodata=255))
+    b = Source(
+        write(tmp_path / "b.tif", np.full(GRID.shape, 3, np.uint8), GRID.transform, nodata=255)
+    )
     utm47 = crs.transform_bounds("EPSG:32648", "EPSG:32647", GRID.bounds)
     far = np.full((400, 400), 9, np.uint8)
-    c = Source(write(tmp_path / "c.tif", far, from_origin(utm47[0] - 500, utm47[3] + 500, 16, 16), "EPSG:32647", 255))
+    c = Source(
+        write(
+            tmp_path / "c.tif",
+            far,
+            from_origin(utm47[0] - 500, utm47[3] + 500, 16, 16),
+            "EPSG:32647",
+            255,
+        )
+    )
     for sources, top_value in (((a, b), 3), ((a, c), 9), ((a, c, b), 3)):
         got = mosaic.join(list(sources), GRID, tmp_path, "nearest").read(GRID)
         assert (got[:20] == top_value).all()
@@ -100,14 +133,20 @@ def test_of_overlapping_sources_the_first_with_data_counts(tmp_path):
 
 
 def test_nodata_given_by_hand_replaces_the_tag(tmp_path):
-    path = write(tmp_path / "a.tif", np.array([[5, 99]], np.uint8).repeat(150, 0).repeat(100, 1), GRID.transform)
+    path = write(
+        tmp_path / "a.tif",
+        np.array([[5, 99]], np.uint8).repeat(150, 0).repeat(100, 1),
+        GRID.transform,
+    )
     got = on_grid(path, "nearest", 64, nodata=99)
     assert (got[:, :100] == 5).all()
     assert np.isnan(got[:, 100:]).all()
 
 
 def test_the_grid_of_a_raster_is_its_own(tmp_path):
-    path = write(tmp_path / "a.tif", np.zeros((30, 40), np.uint8), from_origin(401234.5, 2901111.25, 30, 30))
+    path = write(
+        tmp_path / "a.tif", np.zeros((30, 40), np.uint8), from_origin(401234.5, 2901111.25, 30, 30)
+    )
     grid = raster.grid_like(path)
     assert grid.transform == from_origin(401234.5, 2901111.25, 30, 30)
     assert (grid.shape, grid.crs) == ((30, 40), "EPSG:32648")
@@ -135,17 +174,25 @@ def test_a_file_that_is_no_geotiff_is_refused_by_name(tmp_path):
     for name in ("/vsicurl/http://x/y.tif", "https://x/y.tif"):
         with pytest.raises(InputError, match="an address"), raster.open_geotiff(name):
             pass
-    with pytest.raises(MissingInput, match="no such file"), raster.open_geotiff(tmp_path / "gone.tif"):
+    with (
+        pytest.raises(MissingInput, match="no such file"),
+        raster.open_geotiff(tmp_path / "gone.tif"),
+    ):
         pass
 
 
 @pytest.mark.parametrize("share", [0.3, 0.9, 0.999])
 def test_a_file_cut_short_is_named(tmp_path, share):
     data = np.random.default_rng(0).integers(0, 60000, (600, 600)).astype(np.uint16)
-    path = write(tmp_path / "scene.tif", data, GRID.transform, tiled=True, blockxsize=128, blockysize=128)
+    path = write(
+        tmp_path / "scene.tif", data, GRID.transform, tiled=True, blockxsize=128, blockysize=128
+    )
     raw = path.read_bytes()
     path.write_bytes(raw[: int(len(raw) * share)])
-    with pytest.raises(InputError, match=r"scene\.tif.*(damaged|complete)"), raster.open_geotiff(path) as opened:
+    with (
+        pytest.raises(InputError, match=r"scene\.tif.*(damaged|complete)"),
+        raster.open_geotiff(path) as opened,
+    ):
         opened.read(1)
 
 

@@ -1,0 +1,60 @@
+"""Clouds and the shadows they throw."""
+
+from __future__ import annotations
+
+import dataclasses
+from functools import partial
+
+import numpy as np
+from scipy.special import ndtri
+
+from carbonmap.fields import field_key, fractal, smooth
+from carbonmap.grid import Grid
+from carbonmap.landscape.county import County, Season
+from carbonmap.types import Bool, Floats
+
+OCTAVES = 5
+"""From the widest clouds down to tufts a sixteenth as wide."""
+
+
+def clouds(grid: Grid, county: County, season: str) -> Bool:
+    """Which pixels a cloud hides in the image of a month; shape ``(row, col)``.
+
+    A fractal field is cut at the quantile of the season's cloud cover: the share is exact for each
+    pixel over all counties, and near it in one county that is much wider than its clouds.
+
+    Raises:
+        ConfigError: the county has no image of that month.
+    """
+    return np.asarray(_thickness(grid, county, county.season(season)) > 0)
+
+
+def shadows(grid: Grid, county: County, season: str) -> Bool:
+    """Which pixels lie in a cloud's shadow, on level land; shape ``(row, col)``.
+
+    The shadow of a cloud at height z lies ``z tan θ_z`` away from the sun, to whole pixels. A pixel
+    under a cloud may lie in the shadow of another.
+
+    Raises:
+        ConfigError: the county has no image of that month.
+    """
+    sun = county.season(season)
+    away = county.cloud_height_m * np.tan(np.deg2rad(sun.sun_zenith_deg)) / grid.pixel_m
+    azimuth = np.deg2rad(sun.sun_azimuth_deg)
+    towards_sun = dataclasses.replace(
+        grid,
+        row=grid.row - round(float(away * np.cos(azimuth))),
+        col=grid.col + round(float(away * np.sin(azimuth))),
+    )
+    return clouds(towards_sun, county, season)
+
+
+def _thickness(grid: Grid, county: County, season: Season) -> Floats:
+    """Standard normal field less the quantile of clear sky: above 0 there is cloud."""
+    field = fractal(
+        partial(smooth, grid.y, grid.x),
+        county.cloud_m,
+        field_key(county.seed, "cloud", season.date),
+        OCTAVES,
+    )
+    return field - (ndtri(1 - season.cloud_cover) if season.cloud_cover else np.inf)

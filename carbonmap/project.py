@@ -1,0 +1,145 @@
+"""The project: everything that a user's project file says, as frozen values.
+
+carbonmap.config reads and writes the file; settings that serve one function stand beside it.
+"""
+
+from __future__ import annotations
+
+import codecs
+import dataclasses
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, Field
+from pydantic.dataclasses import dataclass
+
+from carbonmap.errors import ConfigError, nearest
+from carbonmap.regions import Crs, Region
+from carbonmap.settings import STRICT, ProjectPath
+from carbonmap.uncertainty import VOLUME_PERCENT
+
+
+def _known_encoding(name: str) -> str:
+    try:
+        codecs.lookup(name)
+    except LookupError:
+        raise ValueError(
+            "no encoding that Python knows; Chinese inventories are mostly GBK, newer ones UTF-8"
+        ) from None
+    return name
+
+
+@dataclass(frozen=True, config=STRICT)
+class Inventory:
+    """Where the forest inventory lies and what its fields are called.
+
+    Args:
+        path: Shapefile, GeoPackage or GeoParquet.
+        volume_field: growing stock, m³/ha.
+        id_field: the stand's id.
+        area_field: the stand's area as the inventory states it, ha; compared, never used.
+        species_field: what a profile's strata are chosen by.
+        group_fields: fields by which totals are broken down, such as township.
+        layer: of a GeoPackage with several.
+        nodata: volumes that mean "unknown".
+        encoding: of a Shapefile's text, such as GBK; needed where it has no .cpg file.
+        assume_crs: CRS of an inventory that states none.
+    """
+
+    path: ProjectPath | None = None
+    volume_field: str | None = None
+    id_field: str | None = None
+    area_field: str | None = None
+    species_field: str | None = None
+    group_fields: tuple[str, ...] = ()
+    layer: str | None = None
+    nodata: tuple[float, ...] = ()
+    encoding: Annotated[str, AfterValidator(_known_encoding)] | None = None
+    assume_crs: Crs | None = None
+
+
+@dataclass(frozen=True, config=STRICT)
+class Labels:
+    """How stands become carbon labels.
+
+    Args:
+        profile: a built-in carbon profile, or the NAME of a ``[profile.NAME]`` table.
+        volume_uncertainty_percent: 95 % half-width of one stand's volume, % of it.
+        min_coverage: least share of a pixel inside known stands for it to train a model.
+        monte_carlo: draws of IPCC Approach 2; 0 for Approach 1 alone.
+    """
+
+    profile: str = "stock-expansion"
+    volume_uncertainty_percent: Annotated[float, Field(ge=0)] = VOLUME_PERCENT
+    min_coverage: Annotated[float, Field(gt=0, le=1)] = 0.9
+    monte_carlo: Annotated[int, Field(ge=0)] = 0
+
+
+@dataclass(frozen=True, config=STRICT)
+class Model:
+    """Which model is trained, and on what.
+
+    Args:
+        kind: its family.
+        inputs: layers that it sees.
+        seed: of everything random in it.
+    """
+
+    kind: Literal["ols", "random-forest", "svr", "gradient-boosting"] = "random-forest"
+    inputs: tuple[str, ...] = ("image", "terrain")
+    seed: Annotated[int, Field(ge=0)] = 0
+
+
+@dataclass(frozen=True, config=STRICT)
+class Output:
+    """How maps are written.
+
+    Args:
+        style_range_mg_c_ha: densities at the ends of the map's colours, Mg C/ha; one fixed range,
+            so that maps of any date and place compare by eye.
+        threads: threads for work whose result does not depend on them; None for every core.
+    """
+
+    style_range_mg_c_ha: tuple[float, float] = (0.0, 400.0)
+    threads: Annotated[int, Field(ge=1)] | None = None
+
+    def __post_init__(self) -> None:
+        low, high = self.style_range_mg_c_ha
+        if low >= high:
+            raise ValueError(f"`style_range_mg_c_ha` is {[low, high]}; it should rise")
+
+
+@dataclass(frozen=True, config=STRICT)
+class Project:
+    """Everything that a project file says, with the defaults for what it does not say."""
+
+    region: dict[str, Region]
+    archive: ProjectPath
+    default_region: str | None = None
+    inventory: Inventory = Inventory()
+    labels: Labels = Labels()
+    profile: dict[str, dict[str, Any]] = dataclasses.field(default_factory=dict)
+    model: Model = Model()
+    output: Output = Output()
+
+    def __post_init__(self) -> None:
+        if self.default_region is not None and self.default_region not in self.region:
+            raise ValueError(
+                f"`default_region` is {self.default_region!r}; "
+                f"{nearest(self.default_region, self.region)}"
+            )
+
+    def find_region(self, name: str | None = None) -> Region:
+        """The region of that name, or the default one.
+
+        Raises:
+            ConfigError: there is none of that name, or none was named at all.
+        """
+        name = self.default_region if name is None else name
+        if name is None:
+            raise ConfigError(
+                "no region was named and the project has no default; give --region NAME or write "
+                f"default_region = NAME into the project file; {nearest('', self.region)}"
+            )
+        if name not in self.region:
+            raise ConfigError(f"region {name!r} is not known; {nearest(name, self.region)}")
+        return self.region[name]
