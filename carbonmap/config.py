@@ -135,7 +135,7 @@ def _parse_override(text: str) -> dict[str, Any]:
     """``a.b=1`` as nested tables; what is not a TOML value is text, and so is a date."""
     key, equals, value = text.partition("=")
     try:
-        tables = tomllib.loads(f"{key} = 0") if equals and "\n" not in key else {}
+        tables = tomllib.loads(f"{key} = 0") if equals else {}
     except tomllib.TOMLDecodeError:
         tables = {}
     if not tables:

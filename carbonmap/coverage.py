@@ -33,7 +33,9 @@ class Coverage:
     fraction: Floats
 
 
-def polygon_coverage(polygons: np.ndarray[tuple[int], np.dtype[np.object_]], grid: Grid) -> Coverage:
+def polygon_coverage(
+    polygons: np.ndarray[tuple[int], np.dtype[np.object_]], grid: Grid
+) -> Coverage:
     """The exact fraction of every pixel that every polygon covers.
 
     Args:
@@ -41,9 +43,7 @@ def polygon_coverage(polygons: np.ndarray[tuple[int], np.dtype[np.object_]], gri
             grid count for nothing.
         grid: the pixels.
     """
-    source = NumPyRasterSource(
-        np.broadcast_to(np.float32(0), grid.shape), *grid.bounds
-    )
+    source = NumPyRasterSource(np.broadcast_to(np.float32(0), grid.shape), *grid.bounds)
     near = np.flatnonzero(shapely.intersects(polygons, shapely.box(*grid.bounds)))
     found = exact_extract(
         source,
@@ -54,13 +54,12 @@ def polygon_coverage(polygons: np.ndarray[tuple[int], np.dtype[np.object_]], gri
     )
     parts = [f["properties"] for f in found]
     counts = [len(p["cell_id"]) for p in parts]
-    stand = np.repeat([f["id"] for f in found], counts).astype(np.int64)
+    stand = np.repeat(np.array([f["id"] for f in found], np.int32), counts)
     empty = np.empty(0)
     cell = np.concatenate([empty, *(p["cell_id"] for p in parts)]).astype(np.int64)
     fraction = np.concatenate([empty, *(p["coverage"] for p in parts)]).astype(np.float64)
     some = fraction > 0  # a polygon that only touches a pixel's edge
-    return Coverage(stand[some], cell[some], fraction[some])
-
+    return Coverage(stand[some], cell[some].astype(np.int32), fraction[some])
 
 
 class _Polygon(JSONFeature):  # type: ignore[misc]  # exactextract ships no types

@@ -29,6 +29,10 @@ BALLPARK_HARMLESS = {
 OLD_CHINESE = ("xian 1980", "beijing 1954", "new beijing")
 """Datums that lie tens to hundreds of metres off, by amounts that vary from place to place."""
 
+OLD_CHINESE_SHAPES = (6378140, 6378245)
+"""Semi-major axes, m, of their ellipsoids IAG 1975 and Krassowsky 1940: what a CRS without a datum
+name still tells."""
+
 
 @lru_cache(maxsize=64)
 def parse(text: str) -> pyproj.CRS:
@@ -68,7 +72,8 @@ def require_metres(text: str) -> None:
     if not crs.is_projected or units != {"metre"}:
         kind = "geographic" if crs.is_geographic else "not projected in metres"
         raise GridError(
-            f"CRS {crs.name!r} is {kind} (axes in {', '.join(sorted(units))}); a project grid needs "
+            f"CRS {crs.name!r} is {kind} (axes in {', '.join(sorted(units))}); a project grid "
+            f"needs "
             f"a projected CRS in metres, such as a UTM zone or an equal-area Albers"
         )
 
@@ -105,20 +110,10 @@ def local_equal_area(text: str, bounds: tuple[float, float, float, float]) -> st
         return text
     left, bottom, right, top = bounds
     lon, lat = pyproj.Proj(parse(text))((left + right) / 2, (bottom + top) / 2, inverse=True)
-    geodetic = parse(text).geodetic_crs
-    base = geodetic.ellipsoid if geodetic and geodetic.ellipsoid else pyproj.CRS("EPSG:4326").ellipsoid
-    return str(
-        pyproj.CRS.from_dict(
-            {
-                "proj": "laea",
-                "lat_0": lat,
-                "lon_0": lon,
-                "a": base.semi_major_metre,
-                "b": base.semi_minor_metre,
-                "units": "m",
-            }
-        ).to_wkt()
-    )
+    shape = parse(text).get_geod()
+    size = {"a": shape.a, "b": shape.b} if shape else {"datum": "WGS84"}
+    local = {"proj": "laea", "lat_0": lat, "lon_0": lon, "units": "m"} | size
+    return str(pyproj.CRS.from_dict(local).to_wkt())
 
 
 def transform_points(source: str, target: str, x: Floats, y: Floats) -> tuple[Floats, Floats]:
@@ -149,13 +144,21 @@ def datum_note(text: str) -> str | None:
     crs = parse(text)
     geodetic = crs.geodetic_crs
     names = " ".join(
-        n for n in (crs.name, geodetic.name if geodetic else "", crs.datum.name if crs.datum else "")
+        n
+        for n in (crs.name, geodetic.name if geodetic else "", crs.datum.name if crs.datum else "")
     ).lower()
     if any(old in names for old in OLD_CHINESE):
         raise GridError(
             f"CRS {crs.name!r} stands on an old Chinese datum; without local parameters its shift "
             f"to WGS 84 is unknown (tens of metres or more) and PROJ would silently apply none; "
             f"convert the data to CGCS2000 (EPSG:4490) with your survey office's parameters"
+        )
+    shape = parse(text).get_geod()
+    if "unknown" in names and shape and round(shape.a) in OLD_CHINESE_SHAPES:
+        raise GridError(
+            f"CRS {crs.name!r} names no datum, and its ellipsoid (a = {shape.a:.0f} m) is that of "
+            f"Xian "
+            f"1980 or Beijing 1954, whose shift to WGS 84 is unknown; convert the data to CGCS2000"
         )
     for datum, note in BALLPARK_HARMLESS.items():
         if datum in names or "cgcs2000" in names:

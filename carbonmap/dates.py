@@ -19,7 +19,9 @@ def check_day(text: str) -> str:
     try:
         return datetime.date.fromisoformat(text).isoformat()
     except ValueError:
-        raise ConfigError(f"date {text!r} is not a day; write YYYY-MM-DD, such as 2020-08-27") from None
+        raise ConfigError(
+            f"date {text!r} is not a day; write YYYY-MM-DD, such as 2020-08-27"
+        ) from None
 
 
 def parse_periods(text: str) -> tuple[str, ...]:

@@ -64,9 +64,13 @@ class Grid:
         crs_.require_metres(crs)
         left, bottom, right, top = bounds
         if not all(map(math.isfinite, bounds)) or left >= right or bottom >= top:
-            raise GridError(f"bounds {bounds} are not a box; give left, bottom, right, top in {crs}")
+            raise GridError(
+                f"bounds {bounds} are not a box; give left, bottom, right, top in {crs}"
+            )
         if not (math.isfinite(pixel_m) and pixel_m > 0):
-            raise GridError(f"pixel_m is {pixel_m}; a pixel's edge must be a positive length in metres")
+            raise GridError(
+                f"pixel_m is {pixel_m}; a pixel's edge must be a positive length in metres"
+            )
         x0, y0 = anchor
         col = math.floor((left - x0) / pixel_m + EDGE_PX)
         row = math.floor((y0 - top) / pixel_m + EDGE_PX)
@@ -201,7 +205,7 @@ class Grid:
 
 
 def _nodes(first: int, count: int) -> tuple[Floats, Floats]:
-    """Lattice nodes around a run of pixels, and the matrix that interpolates them to its centres."""
+    """Lattice nodes around a run of pixels, and the weights that interpolate to its centres."""
     start = first // AREA_NODE_PX
     nodes = np.arange(start, (first + count) // AREA_NODE_PX + 2) * float(AREA_NODE_PX)
     at = (first + np.arange(count) + 0.5) / AREA_NODE_PX - start

@@ -2,9 +2,9 @@
 
     C_ij = C_i · s_i · W_ij,   W_ij = a_ij h_ij / Σ_j a_ij h_ij        Yu et al. (IIDM), eq. 7
 
-with C_i the stock of stand i, s_i the share of its area on the grid, a_ij the area of pixel j that it
-covers and h_ij the canopy height there. The paper normalises height alone and leaves pixels on a
-stand's border open; weighting by covered area gives each stand its part of a shared pixel.
+with C_i the stock of stand i, s_i the share of its area on the grid, a_ij the area of pixel j that
+it covers and h_ij the canopy height there. The paper normalises height alone and leaves pixels on
+a stand's border open; weighting by covered area gives each stand its part of a shared pixel.
 """
 
 from __future__ import annotations
@@ -59,7 +59,10 @@ class StandSums:
     def mean_height(self) -> Plots:
         """Mean canopy height of the measured area, m; NaN where none was measured."""
         return np.divide(
-            self.canopy, self.measured, out=np.full_like(self.canopy, np.nan), where=self.measured > 0
+            self.canopy,
+            self.measured,
+            out=np.full_like(self.canopy, np.nan),
+            where=self.measured > 0,
         )
 
     @property

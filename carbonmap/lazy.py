@@ -57,7 +57,8 @@ def open_stack(archive: str | Path, region: str, dates: Sequence[str] | None = N
     data = data.rio.write_crs(grid.crs).rio.write_transform(grid.transform)
     for axis in ("y", "x"):
         data[axis].attrs.update(units="m", standard_name=f"projection_{axis}_coordinate")
-    return data.assign_attrs(region=region, carbonmap_grid=str(grid))
+    described: xr.Dataset = data.assign_attrs(region=region, carbonmap_grid=str(grid))
+    return described
 
 
 def stack_grid(archive: str | Path, region: str) -> Grid:
@@ -71,7 +72,8 @@ def _layers(archive: Path, region: str) -> list[tuple[Path, store.LayerInfo]]:
         here = [p.parent.parent.name for p in archive.glob("*/*/layer.json")]
         hint = nearest(region, here) if here else "it holds no layer at all"
         raise MissingInput(
-            f"archive {str(archive)!r} has no region {region!r}; {hint}; run `carbonmap ingest` first"
+            f"archive {str(archive)!r} has no region {region!r}; {hint}; run `carbonmap ingest` "
+            f"first"
         )
     return found
 
@@ -88,7 +90,8 @@ def _dask(path: Path, info: store.LayerInfo) -> da.Array:
     array = store.open_array(path / "data.zarr", info.kind)
     edges = array.chunks[-2:]
     chunks = (*array.chunks[:-2], *(e * CHUNKS_PER_BLOCK for e in edges))
-    return da.from_array(array, chunks=chunks, name=f"{info.name}-{files.sha256(path / 'layer.json')}")
+    name = f"{info.name}-{files.sha256(path / 'layer.json')}"
+    return da.from_array(array, chunks=chunks, name=name)  # type: ignore[no-any-return, no-untyped-call]
 
 
 def _attrs(info: store.LayerInfo) -> dict[str, str]:
@@ -107,7 +110,7 @@ def _images(images: list[tuple[Path, store.LayerInfo]]) -> xr.DataArray:
         stacks.append(_dask(path, info)[[info.bands.index(b) for b in bands]])
     times = np.array([info.date for _, info in images], dtype="datetime64[ns]")
     return xr.DataArray(
-        da.stack(stacks),
+        da.stack(stacks),  # type: ignore[no-untyped-call]
         dims=("time", "band", "y", "x"),
         coords={"time": times, "band": bands},
         attrs=_attrs(images[0][1]),
@@ -125,7 +128,7 @@ def open_map(path: str | Path) -> xr.Dataset:
         MissingInput: no such map, or it was never finished.
     """
     found = files.existing(path, "map")
-    maps.require_whole(found)
+    maps.require_whole(found, by_size=True)
     data = rioxarray.open_rasterio(found, chunks={"x": 2048, "y": 2048}, masked=True)
     assert isinstance(data, xr.DataArray)
     head = maps.describe(found)

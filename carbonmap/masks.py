@@ -41,7 +41,9 @@ def ndvi(red: Raster, nir: Raster) -> Raster:
     NaN where a band is missing or both are zero.
     """
     total = nir + red
-    return np.divide(nir - red, total, out=np.full(total.shape, np.nan, total.dtype), where=total > 0)
+    return np.divide(
+        nir - red, total, out=np.full(total.shape, np.nan, total.dtype), where=total > 0
+    )
 
 
 def threshold_mask(height: Raster, greenness: Raster, settings: Threshold) -> Ints:

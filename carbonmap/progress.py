@@ -31,7 +31,12 @@ def track(items: Iterable[T], what: str, total: int) -> Iterator[T]:
 
 
 def _bar(items: Iterable[T], what: str, total: int) -> Iterator[T]:
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+    )
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task(what, total=total)
         for item in items:

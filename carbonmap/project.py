@@ -13,8 +13,10 @@ from pydantic import AfterValidator, Field
 from pydantic.dataclasses import dataclass
 
 from carbonmap.errors import ConfigError, nearest
+from carbonmap.features import FeatureSpec
 from carbonmap.regions import Crs, Region
 from carbonmap.settings import STRICT, ProjectPath
+from carbonmap.splits import SplitSpec
 from carbonmap.uncertainty import VOLUME_PERCENT
 
 
@@ -75,18 +77,24 @@ class Labels:
 
 
 @dataclass(frozen=True, config=STRICT)
-class Model:
-    """Which model is trained, and on what.
+class Model(FeatureSpec):
+    """Which model is trained, on features that it inherits: `inputs`, `radii` and so on.
 
     Args:
         kind: its family.
-        inputs: layers that it sees.
         seed: of everything random in it.
+        split: how stands are held out for validation.
     """
 
     kind: Literal["ols", "random-forest", "svr", "gradient-boosting"] = "random-forest"
-    inputs: tuple[str, ...] = ("image", "terrain")
     seed: Annotated[int, Field(ge=0)] = 0
+    split: SplitSpec = SplitSpec()
+
+    @property
+    def features(self) -> FeatureSpec:
+        """The features alone, as a trained model keeps them."""
+        names = [f.name for f in dataclasses.fields(FeatureSpec)]
+        return FeatureSpec(**{name: getattr(self, name) for name in names})
 
 
 @dataclass(frozen=True, config=STRICT)

@@ -31,9 +31,7 @@ def label(polygons, height, stock, grid=GRID, forest=None, tile_px=1000):
 
     for tile in cut:
         sums += stand_sums(covers[tile.name], height[tile.roi], area, len(polygons), mask(tile))
-    made = {
-        t.name: spread(covers[t.name], height[t.roi], area, sums, stock, mask(t)) for t in cut
-    }
+    made = {t.name: spread(covers[t.name], height[t.roi], area, sums, stock, mask(t)) for t in cut}
     return cut, made, sums
 
 
@@ -59,7 +57,9 @@ def random_polygons(draw):
         radii = draw(st.lists(st.floats(2, 80), min_size=corners, max_size=corners))
         turns = np.linspace(0, 2 * np.pi, corners, endpoint=False)
         shapes.append(
-            shapely.Polygon([(x + r * np.cos(t), y + r * np.sin(t)) for r, t in zip(radii, turns, strict=True)])
+            shapely.Polygon(
+                [(x + r * np.cos(t), y + r * np.sin(t)) for r, t in zip(radii, turns, strict=True)]
+            )
         )
     return polygons_of(*shapes)
 
@@ -175,7 +175,9 @@ def test_pixels_without_height_take_the_stands_mean_and_are_flagged():
 @pytest.mark.parametrize("value", [np.nan, 0.0])
 def test_a_stand_without_any_canopy_is_spread_evenly_and_flagged(value):
     polygons = polygons_of(shapely.box(8, 8, 88, 88))
-    cut, made, sums = label(polygons, np.full(GRID.shape, value, np.float32), {"trees": np.array([64.0])})
+    cut, made, sums = label(
+        polygons, np.full(GRID.shape, value, np.float32), {"trees": np.array([64.0])}
+    )
     assert sums.even.all()
     density = whole(cut, made, GRID, lambda t: t.density["trees"])
     share = whole(cut, made, GRID, lambda t: t.coverage)
@@ -200,7 +202,9 @@ def test_a_mask_moves_stock_into_the_forest_and_loses_none():
 
 
 def test_a_pixels_stand_is_the_one_that_covers_most_of_it():
-    polygons = polygons_of(shapely.box(0, 0, 20, 144), shapely.box(20, 0, 42, 144), shapely.box(42, 0, 96, 144))
+    polygons = polygons_of(
+        shapely.box(0, 0, 20, 144), shapely.box(20, 0, 42, 144), shapely.box(42, 0, 96, 144)
+    )
     _, made, _ = label(polygons, np.ones(GRID.shape, np.float32), {"trees": np.ones(3)})
     assert list(next(iter(made.values())).stand[0, :7]) == [1, 2, 2, 3, 3, 3, 0]
 

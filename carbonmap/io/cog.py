@@ -144,13 +144,15 @@ def write_cog(
             wrong = verify(partial, grid, layer, sums)
         except (RasterioError, rasterio._err.CPLE_BaseError) as error:
             raise WriteError(
-                f"cannot write {str(final)!r}: {error.__cause__ or error}; {files.free_text(final)}; "
-                f"make room and run the same command again: finished tiles are kept"
+                f"cannot write {str(final)!r}: {error.__cause__ or error}; "
+                f"{files.free_text(final)}; make room and run the same command again: finished "
+                f"tiles are kept"
             ) from error
         if wrong:
             raise WriteError(
-                f"{str(final)!r} does not hold what was computed ({wrong}); check the disk and run "
-                f"the same command again: finished tiles are kept"
+                f"{str(final)!r} does not hold what was computed ({wrong}); "
+                f"{files.free_text(final)}; make room, or check the disk, and run the same command "
+                f"again: finished tiles are kept"
             )
 
 
@@ -238,10 +240,12 @@ def _palette(layer: Layer) -> list[str]:
 def _simple_source(path: Path, part: Grid, grid: Grid, kind: str) -> str:
     rows, cols = grid.roi_of(part)
     size = f'xSize="{part.width}" ySize="{part.height}"'
+    raster_size = f'RasterXSize="{part.width}" RasterYSize="{part.height}"'
+    name = escape(str(path.absolute()))
     return (
-        f'<SimpleSource><SourceFilename relativeToVRT="0">{escape(str(path.absolute()))}</SourceFilename>'
+        f'<SimpleSource><SourceFilename relativeToVRT="0">{name}</SourceFilename>'
         f"<SourceBand>1</SourceBand>"
-        f'<SourceProperties RasterXSize="{part.width}" RasterYSize="{part.height}" DataType="{kind}" '
+        f'<SourceProperties {raster_size} DataType="{kind}" '
         f'BlockXSize="512" BlockYSize="512"/>'
         f'<SrcRect xOff="0" yOff="0" {size}/>'
         f'<DstRect xOff="{cols.start}" yOff="{rows.start}" {size}/></SimpleSource>'

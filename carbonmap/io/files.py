@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 import shutil
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +17,10 @@ from carbonmap.types import Json
 
 CHUNK = 1 << 20
 """Bytes read at a time when hashing."""
+
+LONGEST_STEM = 200
+"""Bytes of a name kept in its partial's: file systems allow 255, and ``.partial``, the ending and
+what GDAL appends (``.ovr.tmp``) need the rest."""
 
 
 def existing(path: str | Path, what: str) -> Path:
@@ -31,10 +36,32 @@ def existing(path: str | Path, what: str) -> Path:
             f"{what} {text!r} is an address, not a file on this machine; copy it here first"
         )
     found = Path(path)
+    require_readable_name(found, what)
     if not found.is_file():
         hint = "it is a folder" if found.is_dir() else "there is no such file"
         raise MissingInput(f"{what} {text!r} cannot be read: {hint}; give the path of a file")
     return found
+
+
+def require_readable_name(path: Path, what: str) -> None:
+    """Refuse a name that GDAL and JSON cannot spell.
+
+    Raises:
+        InputError: its bytes are not UTF-8, as after unpacking a GBK archive on Linux.
+    """
+    full = str(path.absolute())
+    try:
+        full.encode()
+    except UnicodeEncodeError:
+        raise InputError(
+            f"{what} {full!a} has a name that is not UTF-8; rename the folder or file (convmv "
+            f"-f gbk -t utf-8 does it for names from Chinese Windows)"
+        ) from None
+
+
+def crc32(path: Path) -> int:
+    """Checksum of a file's bytes, against accidents."""
+    return zlib.crc32(path.read_bytes())
 
 
 def sha256(path: Path) -> str:
@@ -68,6 +95,14 @@ def sync_folder(path: Path) -> None:
         os.close(handle)
 
 
+def sync_tree(path: Path) -> None:
+    """Force everything below a folder to the disk, so that renaming the folder publishes it."""
+    for folder, _, names in os.walk(path, topdown=False):
+        for name in names:
+            sync_file(Path(folder) / name)
+        sync_folder(Path(folder))
+
+
 def publish(partial: Path, final: Path) -> None:
     """Give a finished file its name: fsync, rename, fsync the folder, in that order.
 
@@ -80,20 +115,40 @@ def publish(partial: Path, final: Path) -> None:
 
 @contextlib.contextmanager
 def partial(final: Path) -> Iterator[Path]:
-    """A name beside the final one to write to; published when the block ends well, else removed."""
+    """A name beside the final one to write to; published when the block ends well, else removed.
+
+    The name is always the same, so that what a killed run left is found and removed by the next
+    one. Only one run may write a final name at a time; `output.claim` sees to that.
+    """
     with writing(final):
         final.parent.mkdir(parents=True, exist_ok=True)
-        path = final.with_name(f".{final.stem[:120]}.{os.getpid()}.partial{final.suffix}")
+        path = partial_of(final)
+        _remove(path)
         try:
             yield path
             publish(path, final)
         finally:
-            path.unlink(missing_ok=True)
+            _remove(path)
+
+
+def partial_of(final: Path) -> Path:
+    """The hidden name under which a file is written."""
+    stem = final.stem
+    if len(os.fsencode(stem)) > LONGEST_STEM:
+        stem = hashlib.sha256(os.fsencode(stem)).hexdigest()
+    return final.with_name(f".{stem}.partial{final.suffix}")
+
+
+def _remove(partial: Path) -> None:
+    """Remove a partial file and what GDAL's COG driver lays beside it while it works."""
+    for more in ("", ".ovr.tmp", ".msk.ovr.tmp"):
+        partial.with_name(partial.name + more).unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """Turn what the system says of a failed write into one sentence that names the file and a way out.
+    """Turn what the system says of a failed write into one sentence that names the
+    file and a way out.
 
     Raises:
         WriteError: anything below failed with an ``OSError``.
@@ -103,10 +158,10 @@ def writing(path: Path) -> Iterator[None]:
     except CarbonmapError:
         raise
     except OSError as error:
-        raise WriteError(_advice(path, error)) from error
+        raise WriteError(advice(path, error)) from error
 
 
-def _advice(path: Path, error: OSError) -> str:
+def advice(path: Path, error: OSError) -> str:
     """What went wrong with a write and what to do about it."""
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         todo = "the folder cannot be written to; choose another with -o, or change its permissions"
@@ -114,7 +169,8 @@ def _advice(path: Path, error: OSError) -> str:
         todo = "the name is too long for this disk; choose a shorter one"
     else:
         todo = (
-            f"{free_text(path)}; if the disk or a quota is full, make room and run the same command "
+            f"{free_text(path)}; if the disk or a quota is full, make room and run the same "
+            f"command "
             f"again: finished tiles are kept"
         )
     return f"cannot write {str(path)!r}: {error}; {todo}"

@@ -134,7 +134,8 @@ def require_whole(path: Path, *, by_size: bool = False) -> Json:
     held = files.read_json(mark_of(path))
     if held is None:
         raise MissingInput(
-            f"map {str(path)!r} is incomplete (it has no {mark_of(path).name}); run the command that "
+            f"map {str(path)!r} is incomplete (it has no {mark_of(path).name}); run the command "
+            f"that "
             f"makes it to its end"
         )
     if wrong := output.damaged(mark_of(path), by_size=by_size):
@@ -179,3 +180,15 @@ def overview(path: Path, most: int = 1200) -> tuple[Raster, tuple[float, float, 
     with raster.environment(), rasterio.open(path, driver="GTiff", **chosen) as small:
         data = small.read(1, masked=True)
     return data.astype(np.float32).filled(np.nan), bounds, crs
+
+
+def resampled(
+    path: Path, bounds: tuple[float, float, float, float], shape: tuple[int, ...]
+) -> Raster:
+    """A raster of the same CRS at the pixels of a small picture, nearest, NaN for nodata."""
+    left, bottom, right, top = bounds
+    with raster.open_geotiff(path) as source:
+        window = rasterio.windows.from_bounds(left, bottom, right, top, source.transform)
+        data = source.read(1, window=window, out_shape=shape, boundless=True, masked=True)
+    values: Raster = data.astype(np.float32).filled(np.nan)
+    return values

@@ -18,7 +18,8 @@ from carbonmap.io.raster import Source
 from carbonmap.types import Raster
 
 ALIGNED_PX = 0.01
-"""Pixels by which tiles of one product may be off a common lattice: rounding of degrees in headers."""
+"""Pixels by which tiles of one product may be off a common lattice:
+rounding of degrees in headers."""
 
 
 @dataclass(frozen=True)
@@ -161,7 +162,8 @@ def _vrt(group: Sequence[Head]) -> str:
         f'<ComplexSource><SourceFilename relativeToVRT="0">{escape(str(h.source.path.absolute()))}'
         f"</SourceFilename><SourceBand>{h.source.band}</SourceBand>"
         f'<SrcRect xOff="0" yOff="0" xSize="{h.width}" ySize="{h.height}"/>'
-        f'<DstRect xOff="{x}" yOff="{y}" xSize="{h.width}" ySize="{h.height}"/>{mask}</ComplexSource>'
+        f'<DstRect xOff="{x}" yOff="{y}" xSize="{h.width}" ySize="{h.height}"/>'
+        f"{mask}</ComplexSource>"
         for (x, y), h in reversed(list(zip(places, group, strict=True)))
     )
     return (

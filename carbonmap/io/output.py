@@ -1,8 +1,8 @@
 """One rule for output that exists: up to date, resumed, refused, or begun anew.
 
-A stage's output is known by its mark, a JSON file written last that holds the settings and inputs it
-was made from and the size and hash of every file. Work in progress lies in a hidden folder beside
-the mark, with the same settings and a journal of finished tiles.
+A stage's output is known by its mark, a JSON file written last that holds the settings and inputs
+it was made from and the size and hash of every file. Work in progress lies in a hidden folder
+beside the mark, with the same settings and a journal of finished tiles.
 """
 
 from __future__ import annotations
@@ -26,6 +26,9 @@ from carbonmap.types import Json
 
 FORMAT = 1
 """Version of the mark's own layout."""
+
+TURN_S = 60
+"""Longest wait for a catalogue to be written, which takes milliseconds a layer."""
 
 
 class Existing(StrEnum):
@@ -56,7 +59,9 @@ class Work:
 
     def begin_publishing(self) -> None:
         """Withdraw the old mark, so that a crash between two renames never looks complete."""
-        self.mark.unlink(missing_ok=True)
+        with files.writing(self.mark):
+            self.mark.unlink(missing_ok=True)
+            files.sync_folder(self.mark.parent)
 
     def finish(self, products: Sequence[Path], report: Json) -> None:
         """Write the mark: the output is complete from here on."""
@@ -82,13 +87,42 @@ def claim(mark: Path, origin: Json, existing: Existing = Existing.REFUSE) -> Ite
     Raises:
         OutputBusy: another process is writing it.
         OutputExists: it is there, from other settings or inputs, complete or begun.
+        WriteError: nothing can be written there.
     """
+    files.require_readable_name(mark, "output")
     origin = json.loads(json.dumps(origin))
     folder = mark.parent / f".{mark.stem}.work"
-    with files.writing(mark):
-        folder.mkdir(parents=True, exist_ok=True)
+    if not folder.exists() and _is_up_to_date(mark, origin, existing):
+        yield None  # nothing is touched, so this holds in a read-only folder as well
+        return
+    with _lock(mark, folder):
+        try:
+            with files.writing(mark):
+                work = _admit(mark, folder, origin, existing)
+            yield work
+        finally:
+            if not (folder / "origin.json").exists():  # nothing was begun here
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+def _is_up_to_date(mark: Path, origin: Json, existing: Existing) -> bool:
+    """Whether there is nothing to do; of another origin and not to be replaced, it is refused."""
+    finished = files.read_json(mark)
+    if finished is None or existing is Existing.OVERWRITE:
+        return False
+    if finished.get("origin") == origin:
+        return not damaged(mark)
+    if existing is Existing.REFUSE:
+        raise OutputExists(_refusal(mark, finished.get("origin"), origin))
+    return False
+
+
+@contextlib.contextmanager
+def _lock(mark: Path, folder: Path) -> Iterator[None]:
+    """Hold an output alone, in its work folder."""
     lock = FileLock(folder / "lock")
     with files.writing(mark):
+        folder.mkdir(parents=True, exist_ok=True)
         try:
             lock.acquire(timeout=0)
         except Timeout:
@@ -97,30 +131,45 @@ def claim(mark: Path, origin: Json, existing: Existing = Existing.REFUSE) -> Ite
                 f"or choose another output with -o"
             ) from None
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        work = _admit(mark, folder, origin, existing)
-        if work is None:
-            shutil.rmtree(folder, ignore_errors=True)
-        yield work
+        yield
+    finally:
+        lock.release()
+
+
+@contextlib.contextmanager
+def turn(path: Path) -> Iterator[None]:
+    """Wait for other runs' turns at something that each of them writes quickly and whole.
+
+    Raises:
+        WriteError: the lock cannot be written.
+        OutputBusy: another run has held it for longer than such work takes.
+    """
+    lock = FileLock(path)
+    with files.writing(path):
+        try:
+            lock.acquire(timeout=TURN_S)
+        except Timeout:
+            raise OutputBusy(
+                f"{str(path)!r} has been held for {TURN_S} s; is a run stuck?"
+            ) from None
+    try:
+        yield
     finally:
         lock.release()
 
 
 def write_mark(mark: Path, origin: Json, held: Json, report: Json) -> None:
-    """Declare files complete: what they were made from, their sizes and hashes, what they amount to."""
+    """Declare files complete: their origin, sizes and hashes, and what they amount to."""
     files.write_json(mark, {"format": FORMAT, "origin": origin, "files": held, "report": report})
 
 
 def _admit(mark: Path, folder: Path, origin: Json, existing: Existing) -> Work | None:
-    finished = files.read_json(mark)
-    if finished is not None and existing is not Existing.OVERWRITE:
-        if finished.get("origin") != origin:
-            if existing is Existing.REFUSE:
-                raise OutputExists(_refusal(mark, finished.get("origin"), origin))
-        elif not damaged(mark):
-            return None
+    folder.mkdir(parents=True, exist_ok=True)
+    if _is_up_to_date(mark, origin, existing):
+        shutil.rmtree(folder, ignore_errors=True)
+        return None
     begun = files.read_json(folder / "origin.json")
-    if begun is not None and begun != origin and existing is Existing.REFUSE:
+    if begun not in (None, origin) and existing is Existing.REFUSE and _journal(folder):
         raise OutputExists(_refusal(mark, begun, origin, state="unfinished output"))
     if begun != origin or existing is Existing.OVERWRITE:
         _clear(folder)
@@ -197,9 +246,11 @@ def damaged(mark: Path, *, by_size: bool = False) -> list[str]:
     wrong = []
     for name, known in finished.get("files", {}).items():
         path = mark.parent / name
-        if not path.is_file() or path.stat().st_size != known["size"]:
-            wrong.append(name)
-        elif not by_size and files.sha256(path) != known["sha256"]:
+        if (
+            not path.is_file()
+            or path.stat().st_size != known["size"]
+            or (not by_size and files.sha256(path) != known["sha256"])
+        ):
             wrong.append(name)
     return wrong
 

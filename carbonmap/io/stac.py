@@ -11,7 +11,7 @@ import pystac
 from pystac.stac_io import DefaultStacIO
 
 from carbonmap.grid import Grid
-from carbonmap.io import files, store
+from carbonmap.io import files, output, store
 from carbonmap.types import Json
 
 PROJECTION = "https://stac-extensions.github.io/projection/v2.0.0/schema.json"
@@ -21,12 +21,16 @@ EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
 neither."""
 
 
-class WholeFiles(DefaultStacIO):
-    """pystac's reader and writer, except that every file is whole or absent."""
+class Drafts(DefaultStacIO):
+    """pystac's writer, except that it keeps what it is to write."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.texts: dict[Path, str] = {}
 
     def write_text_to_href(self, href: str, txt: str) -> None:
-        """Write one document."""
-        files.write_text(Path(href), txt)
+        """Keep one document."""
+        self.texts[Path(href)] = txt
 
 
 def item(
@@ -78,14 +82,31 @@ def write_item(path: Path, made: pystac.Item) -> None:
 
 
 def refresh(archive: Path) -> None:
-    """Write the catalogue anew from the layers that are complete; the layers are the truth."""
+    """Write what is stale of the catalogue, from the layers that are complete: they are the truth.
+
+    Runs that ingest other layers at the same time take turns, each with what it finds.
+    """
+    if _stale(archive):
+        with output.turn(archive / ".catalog.lock"):
+            for path, text in _stale(archive).items():
+                files.write_text(path, text)
+
+
+def _stale(archive: Path) -> dict[Path, str]:
+    """The catalogue's documents that are not on the disk as they should be."""
+    drafts = Drafts()
     catalogue = pystac.Catalog("carbonmap-archive", "Layers on carbonmap's project grids")
     for folder in sorted(p for p in archive.iterdir() if p.is_dir()):
         items = [_layer_item(path, info) for path, info in store.layers(archive, folder.name)]
         if items:
             catalogue.add_child(_collection(folder.name, items))
     catalogue.normalize_hrefs(str(archive))
-    catalogue.save(pystac.CatalogType.SELF_CONTAINED, stac_io=WholeFiles())
+    catalogue.save(pystac.CatalogType.SELF_CONTAINED, stac_io=drafts)
+    return {
+        path: text
+        for path, text in drafts.texts.items()
+        if not path.is_file() or path.read_bytes() != text.encode()
+    }
 
 
 def _collection(region: str, items: list[pystac.Item]) -> pystac.Collection:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import zlib
-from collections.abc import Sequence
+import contextlib
+import shutil
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,14 +16,14 @@ from zarr.codecs import ZstdCodec
 from zarr.core.buffer import Buffer, BufferPrototype
 from zarr.storage import LocalStore, WrapperStore
 
-from carbonmap.errors import CorruptData
+from carbonmap.errors import CarbonmapError, CorruptData
 from carbonmap.grid import Grid
 from carbonmap.io import files
 from carbonmap.types import Json, Raster
 
 CHUNK_PX = 1024
-"""Edge of a chunk: 4 MB of float32, large enough to read fast, small enough to hold many; a multiple
-of it from the lattice's anchor is a chunk border only where the region begins on one."""
+"""Edge of a chunk: 4 MB of float32, large enough to read fast, small enough to hold many; a
+multiple of it from the lattice's anchor is a chunk border only where the region begins on one."""
 
 Array = zarr.Array[Any]
 """An array of whatever zarr metadata."""
@@ -104,20 +105,35 @@ class WholeStore(WrapperStore[LocalStore]):
         value = await super().get(key, prototype, byte_range)
         if value is None and "/c/" in f"/{key}":
             raise CorruptData(
-                f"{str(self._store.root)!r} has lost its chunk {key!r}; ingest the layer again with "
-                f"--overwrite"
+                f"{str(self._store.root)!r} has lost its chunk {key!r}; ingest the layer again"
             )
         return value
 
 
 def create(path: Path, info: LayerInfo) -> Array:
-    """An empty layer with its coordinates, or the one that an interrupted run began."""
-    if (path / "zarr.json").is_file():
-        return _array(zarr.open_group(path, mode="r+"), info.kind)
+    """An empty layer with its coordinates, or the one that an interrupted run began.
+
+    Raises:
+        WriteError: the disk is full or cannot be written.
+    """
+    with files.writing(path):
+        if not path.exists():
+            draft = path.with_name(f".{path.name}.partial")
+            shutil.rmtree(draft, ignore_errors=True)
+            _draw(draft, info)
+            draft.replace(path)
+        for left in path.rglob("*.partial"):  # chunks that a killed run was writing
+            left.unlink()
+        with zarr.config.set({"array.write_empty_chunks": True}):  # not kept in the store itself
+            return _array(zarr.open_group(path, mode="r+"), info.kind)
+
+
+def _draw(path: Path, info: LayerInfo) -> None:
+    """Everything of a layer but its chunks."""
     group = zarr.open_group(path, mode="w", zarr_format=3)
     dims = ("band", "y", "x") if info.bands else ("y", "x")
     chunks = (1, CHUNK_PX, CHUNK_PX)[-len(dims) :]
-    array = group.create_array(
+    group.create_array(
         info.kind,
         shape=info.shape,
         chunks=tuple(min(c, n) for c, n in zip(chunks, info.shape, strict=True)),
@@ -130,7 +146,6 @@ def create(path: Path, info: LayerInfo) -> Array:
             "long_name": info.long_name,
             "grid_mapping": "spatial_ref",
         },
-        config={"write_empty_chunks": True},
     )
     for name, values in (("y", info.grid.y), ("x", info.grid.x)):
         axis = group.create_array(name, data=values, dimension_names=(name,))
@@ -142,13 +157,12 @@ def create(path: Path, info: LayerInfo) -> Array:
             "GeoTransform": " ".join(map(repr, info.grid.transform.to_gdal())),
         }
     )
-    return array
 
 
 def _array(group: zarr.Group, name: str) -> Array:
     array = group[name]
     if not isinstance(array, zarr.Array):
-        raise CorruptData(f"{group.store_path} holds no array {name!r}; ingest the layer again")
+        raise KeyError(name)
     return array
 
 
@@ -170,19 +184,62 @@ def write_block(array: Array, band: int | None, roi: tuple[slice, slice], data: 
     return "c/" + "/".join(map(str, (band, *place)))
 
 
-def check_of(path: Path) -> int:
-    """CRC-32 of a chunk's file."""
-    return zlib.crc32(path.read_bytes())
+@dataclass(frozen=True)
+class WholeArray:
+    """A finished layer for reading, sliced as an array is; damage raises and is named."""
+
+    path: Path
+    array: Array
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """``(band, row, col)``, or ``(row, col)``."""
+        return self.array.shape
+
+    @property
+    def ndim(self) -> int:
+        """Number of axes."""
+        return self.array.ndim
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Of the values."""
+        return np.dtype(self.array.dtype)
+
+    @property
+    def chunks(self) -> tuple[int, ...]:
+        """Edges of a chunk."""
+        return self.array.chunks
+
+    def __getitem__(self, key: Any) -> Any:
+        with _reading(self.path):
+            return self.array[key]
 
 
-def open_array(path: Path, kind: str) -> Array:
-    """A finished layer for reading; damage raises.
+def open_array(path: Path, kind: str) -> WholeArray:
+    """A finished layer for reading.
 
     Raises:
-        CorruptData: a chunk is gone or fails its checksum, when it is read.
+        CorruptData: it cannot be opened; when it is read: a chunk is gone or fails its checksum.
     """
-    group = zarr.open_group(WholeStore(LocalStore(path, read_only=True)), mode="r")
-    return _array(group, kind)
+    with _reading(path):
+        group = zarr.open_group(WholeStore(LocalStore(path, read_only=True)), mode="r")
+        return WholeArray(path, _array(group, kind))
+
+
+@contextlib.contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    """Turn what zarr and its codecs say of damage into a sentence that names the layer.
+
+    Raises:
+        CorruptData: something below failed.
+    """
+    try:
+        yield
+    except CarbonmapError:
+        raise
+    except (RuntimeError, ValueError, KeyError, OSError) as error:
+        raise CorruptData(f"layer {str(path)!r} is damaged: {error}; ingest it again") from error
 
 
 def layers(archive: Path, region: str) -> list[tuple[Path, LayerInfo]]:

@@ -21,7 +21,8 @@ RAMP = (
     (0.875, "#024c34"),
     (1.0, "#002e25"),
 )
-"""Bare land to dense forest: lightness falls evenly, so it reads in grey and to the colour-blind."""
+"""Bare land to dense forest: lightness falls evenly, so it reads in grey and to the
+colour-blind."""
 
 MASK_COLOURS = ((0, (233, 226, 208, 255)), (255, (31, 120, 66, 255)))
 """Non-forest sand, forest green."""

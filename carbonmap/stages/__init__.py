@@ -1,0 +1,1 @@
+"""One function a stage: read, compute, write, report."""

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import zarr
 from pydantic.dataclasses import dataclass as settings
 
 from carbonmap import progress
@@ -18,10 +17,11 @@ from carbonmap.errors import GridMismatch, InputError
 from carbonmap.grid import Grid
 from carbonmap.io import files, mosaic, output, raster, stac, store
 from carbonmap.io.mosaic import Mosaic
+from carbonmap.io.output import Existing
 from carbonmap.io.raster import Source
 from carbonmap.io.store import LayerInfo
 from carbonmap.settings import STRICT
-from carbonmap.stages.common import Existing, Report, require_space
+from carbonmap.stages.common import Report, require_space
 from carbonmap.types import Json, Raster
 
 
@@ -134,6 +134,7 @@ def _ingest(
     folder = archive / region / info.name
     with output.claim(folder / "layer.json", _origin(info, sources, warping), existing) as work:
         if work is None:
+            stac.refresh(archive)  # a run may have been killed before it came to this
             return Report(f"{folder} is up to date", {"layer": info.name, "state": "up to date"})
         require_space(folder, info.grid, max(1, len(info.bands)))
         facts = _fill(work, info, sources, kind, warping)
@@ -161,7 +162,12 @@ def _origin(info: LayerInfo, sources: Sequence[Sequence[Source]], warping: Warpi
         "resampling": warping.resampling,
         "sources": [
             [
-                {"name": s.path.name, "band": s.band, "nodata": s.nodata, "sha256": files.sha256(s.path)}
+                {
+                    "name": s.path.name,
+                    "band": s.band,
+                    "nodata": s.nodata,
+                    "sha256": files.sha256(s.path),
+                }
                 for s in group
             ]
             for group in sources
@@ -173,7 +179,11 @@ def _same_grid(archive: Path, region: str, info: LayerInfo) -> None:
     """Refuse a layer on another grid than the region's others."""
     for path, other in store.layers(archive, region):
         if other.grid != info.grid and other.name != info.name:
-            raise GridMismatch(f"region {region!r} of the project", got=info.grid, want=f"{other.grid}, on which {str(path)!r} lies")
+            raise GridMismatch(
+                f"region {region!r} of the project",
+                got=info.grid,
+                want=f"{other.grid}, on which {str(path)!r} lies",
+            )
 
 
 def _fill(
@@ -191,7 +201,9 @@ def _fill(
         for number, group in enumerate(sources)
     ]
     blocks = [
-        (number, roi) for number in range(len(plan)) for roi in store.chunk_rois(array.shape, array.chunks)
+        (number, roi)
+        for number in range(len(plan))
+        for roi in store.chunk_rois(array.shape, array.chunks)
     ]
     todo = [b for b in blocks if not _is_done(work, path / info.kind, _block_name(*b))]
 
@@ -229,11 +241,11 @@ def _is_done(work: output.Work, folder: Path, name: str) -> bool:
     if facts is None:
         return False
     chunk = folder / facts["chunk"]
-    return chunk.is_file() and store.check_of(chunk) == facts["crc32"]
+    return chunk.is_file() and files.crc32(chunk) == int(facts["crc32"])
 
 
 def _block(
-    array: zarr.Array,
+    array: store.Array,
     folder: Path,
     info: LayerInfo,
     source: Mosaic,
@@ -249,7 +261,11 @@ def _block(
     with files.writing(folder):
         key = store.write_block(array, number if info.bands else None, roi, data)
         files.sync_file(folder / key)
-    facts = {"chunk": key, "crc32": store.check_of(folder / key), "valid": int(np.isfinite(data).sum())}
+    facts = {
+        "chunk": key,
+        "crc32": files.crc32(folder / key),
+        "valid": int(np.isfinite(data).sum()),
+    }
     return _block_name(number, roi), facts
 
 
@@ -263,15 +279,17 @@ def _require_plausible(data: Raster, kind: Kind) -> None:
     if good.size and (good.min() < kind.low or good.max() > kind.high):
         raise InputError(
             f"{kind.long_name} runs from {good.min():g} to {good.max():g} {kind.units}, and only "
-            f"{kind.low:g} to {kind.high:g} can be true: probably {kind.hint}; give --nodata VALUE, or "
+            f"{kind.low:g} to {kind.high:g} can be true: probably {kind.hint}; give --nodata "
+            f"VALUE, or "
             f"--scale where it is not in {kind.units}"
         )
 
 
 def _replace_folder(new: Path, final: Path) -> None:
-    """Put a finished folder in the place of an older one."""
-    if final.exists():
-        shutil.rmtree(final)
+    """Put a finished folder in the place of an older one, all of it on the disk before."""
     with files.writing(final):
+        files.sync_tree(new)
+        if final.exists():
+            shutil.rmtree(final)
         new.replace(final)
         files.sync_folder(final.parent)

@@ -5,24 +5,30 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-
 from carbonmap import masks
 from carbonmap.errors import InputError, MissingInput
 from carbonmap.grid import Grid
 from carbonmap.io import cog, files, maps, mosaic, output, raster
 from carbonmap.io.cog import Sums
 from carbonmap.io.maps import MapFile
+from carbonmap.io.output import Existing
 from carbonmap.io.raster import Source
 from carbonmap.io.style import MASK_COLOURS
-from carbonmap.lazy import open_stack, stack_grid
+from carbonmap.lazy import stack_grid
 from carbonmap.masks import Threshold
 from carbonmap.stages import common
-from carbonmap.stages.common import Existing, Report
+from carbonmap.stages.common import Report
 from carbonmap.tiles import Tile
 from carbonmap.types import Bool, Ints, Json
 
 LAYER = cog.Layer(
-    "forest", "forest mask: 255 forest, 0 other land", "1", "uint8", masks.UNKNOWN, "MODE", MASK_COLOURS
+    "forest",
+    "forest mask: 255 forest, 0 other land",
+    "1",
+    "uint8",
+    masks.UNKNOWN,
+    "MODE",
+    MASK_COLOURS,
 )
 
 Compute = Callable[[Tile], Ints]
@@ -115,12 +121,13 @@ def _write(
             return Report(f"{out} is up to date", {"map": str(out), "state": "up to date"})
         common.require_space(out, grid, 1)
         compute = prepare(work.folder)
-        sums = common.compute_tiles(grid, made, work, lambda t: {"forest": compute(t)}, "mask")
-        products = common.write_maps(grid, made, work, sums, None)
-        share = _forest_share(sums["forest"])
-        work.finish(products, maps.sidecar(made["forest"], sums["forest"]) | {"forest_share": share})
+        written = common.compute_tiles(grid, made, work, lambda t: {"forest": compute(t)}, "mask")
+        sums = written["forest"].sums
+        share = _forest_share(sums)
+        products = common.write_maps(grid, made, work, written, None)
+        work.finish(products, maps.sidecar(made["forest"], sums) | {"forest_share": share})
     return Report(
-        f"{out}: forest on {share:.1%} of {sums['forest'].count:,} known pixels",
+        f"{out}: forest on {share:.1%} of {sums.count:,} known pixels",
         {"map": str(out), "state": "written", "forest_share": share},
     )
 
@@ -153,5 +160,3 @@ def check_mask(path: Path | None, grid: Grid) -> None:
 def read_forest(path: Path | None, grid: Grid) -> Bool | None:
     """Where a mask says forest on a tile; None where there is no mask."""
     return None if path is None else masks.is_forest(raster.read_on_grid(path, grid, "--mask"))
-
-

@@ -1,0 +1,5 @@
+"""``python -m carbonmap``."""
+
+from carbonmap.cli import main
+
+main()

@@ -1,0 +1,156 @@
+"""Commands that bring data in: init, ingest, simulate."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from carbonmap import config
+from carbonmap.cli.group import main
+from carbonmap.cli.options import (
+    Group,
+    ProjectCommand,
+    existing,
+    json_option,
+    options,
+    overwrite_option,
+    region_option,
+    show,
+    with_project,
+)
+from carbonmap.errors import ConfigError
+from carbonmap.io.raster import Source
+from carbonmap.landscape import County, county_grid
+from carbonmap.project import Project
+from carbonmap.stages import common, setup
+from carbonmap.stages import ingest as ingest_
+from carbonmap.stages import simulate as simulate_
+
+PATH = click.Path(path_type=Path)
+
+
+@main.command(cls=ProjectCommand)
+@click.option("--region", "name", metavar="NAME", required=True, help="Name of the region.")
+@click.option("--like", type=PATH, help="Take grid, anchor and extent from this raster.")
+@click.option("--bounds", nargs=4, type=float, metavar="LEFT BOTTOM RIGHT TOP", help="A box.")
+@click.option("--bounds-crs", metavar="CRS", help="CRS of the box; the region's own by default.")
+@click.option("--boundary", type=PATH, help="Vector file with the region's outline.")
+@click.option("--crs", metavar="CRS", help="Projected CRS in metres, such as EPSG:32648.")
+@click.option("-r", "--res", "pixel_m", type=float, help="Edge of a pixel, m.")
+@click.option("--overwrite", is_flag=True, help="Replace an existing carbonmap.toml.")
+def init(name: str, **how: Any) -> None:
+    """Write a commented carbonmap.toml for a new project in this folder."""
+    show(setup.init(Path(), name, **how))
+
+
+@main.group(cls=Group)
+def ingest() -> None:
+    """Bring rasters onto the region's grid, into the archive."""
+
+
+warp_options = options(
+    region_option,
+    click.option("--nodata", type=float, help="Value that means nothing; each file's tag else."),
+    click.option(
+        "--resampling",
+        type=click.Choice(["nearest", "bilinear", "cubic", "average"]),
+        help="Average for finer sources and bilinear for others by default.",
+    ),
+    click.option("--scale", type=float, default=1.0, show_default=True, help="Multiplies values."),
+    click.option("--offset", type=float, default=0.0, show_default=True, help="Added after that."),
+    overwrite_option,
+    json_option,
+)
+
+
+@ingest.command("image", cls=ProjectCommand)
+@click.option("--bands", required=True, metavar="NAME=FILE[:BAND],…", help="Files by band name.")
+@click.option("--date", required=True, metavar="YYYY-MM-DD", help="Day of the image.")
+@warp_options
+@with_project
+def ingest_image(
+    project: Project,
+    bands: str,
+    date: str,
+    region: str | None,
+    overwrite: bool,
+    as_json: bool,
+    **how: Any,
+) -> None:
+    """One date's bands, such as blue=b2.tif,green=b3.tif,red=b4.tif,nir=b5.tif."""
+    name, grid = common.region_of(project, region)
+    warping = ingest_.Warping(**how)
+    report = ingest_.ingest_image(
+        project.archive, name, grid, parse_bands(bands), date, warping, existing=existing(overwrite)
+    )
+    show(report, as_json)
+
+
+def _ingest_layer(kind: str, help_text: str) -> None:
+    @ingest.command(kind, cls=ProjectCommand, help=help_text)
+    @click.argument("files", nargs=-1, required=True, type=PATH)
+    @warp_options
+    @with_project
+    def command(
+        project: Project,
+        files: Sequence[Path],
+        region: str | None,
+        overwrite: bool,
+        as_json: bool,
+        **how: Any,
+    ) -> None:
+        name, grid = common.region_of(project, region)
+        sources = [Source(path) for path in files]
+        warping = ingest_.Warping(**how)
+        report = ingest_.ingest_layer(
+            project.archive, name, grid, kind, sources, warping, existing=existing(overwrite)
+        )
+        show(report, as_json)
+
+
+_ingest_layer("dem", "A digital elevation model in metres; many FILES become one mosaic.")
+_ingest_layer("canopy-height", "Canopy height in metres; many FILES become one mosaic.")
+
+
+def parse_bands(text: str) -> dict[str, list[Source]]:
+    """``blue=a.tif,nir=b.tif:4`` as sources by band name.
+
+    Raises:
+        ConfigError: some part is not NAME=FILE, or a name stands twice.
+    """
+    found: dict[str, list[Source]] = {}
+    for part in text.split(","):
+        name, equals, path = part.partition("=")
+        name, path = name.strip(), path.strip()
+        if not (name and equals and path) or name in found:
+            raise ConfigError(
+                f"--bands: {part!r} is not a new NAME=FILE; write blue=b2.tif,green=b3.tif,…, with "
+                f"FILE:2 for the second band of a file"
+            )
+        numbered = re.fullmatch(r"(.+\.\w+):(\d+)", path)
+        found[name] = [
+            Source(Path(numbered[1]), int(numbered[2])) if numbered else Source(Path(path))
+        ]
+    return found
+
+
+@main.command(cls=ProjectCommand)
+@click.argument("folder", type=PATH, required=False, default="county")
+@click.option(
+    "--size",
+    type=click.IntRange(16, 100_000),
+    default=1024,
+    show_default=True,
+    help="Rows and columns, px.",
+)
+@click.option("--seed", type=int, default=26, show_default=True, help="Which county.")
+@overwrite_option
+@json_option
+def simulate(folder: Path, size: int, seed: int, overwrite: bool, as_json: bool) -> None:
+    """Draw a county whose true carbon is known everywhere, into FOLDER."""
+    grid = county_grid(size, size, crs=config.crs_text("china-albers"))
+    show(simulate_.simulate(folder, grid, County(seed=seed), existing=existing(overwrite)), as_json)

@@ -1,0 +1,32 @@
+"""Commands about the machine and whole runs: run, doctor."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from carbonmap import config, progress
+from carbonmap.cli.group import main
+from carbonmap.io.output import Existing
+from carbonmap.stages import doctor
+
+
+@main.command()
+@click.argument("recipe", type=click.Path(path_type=Path))
+def run(recipe: Path) -> None:
+    """Run the commands of a pipeline file, in order; finished stages are not run again."""
+    for words in config.recipe(recipe):
+        progress.say("carbonmap " + " ".join(words))
+        code = main.main(list(words), standalone_mode=False, obj=Existing.RENEW)
+        if code:
+            click.get_current_context().exit(code)
+
+
+@main.command("doctor")
+def doctor_command() -> None:
+    """Check this machine: libraries, projections, disk, memory, fonts."""
+    checks = doctor.diagnose()
+    click.echo(doctor.report(checks))
+    if any(check.status == "fail" for check in checks):
+        click.get_current_context().exit(1)

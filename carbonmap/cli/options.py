@@ -1,0 +1,151 @@
+"""What the commands share: the options, the settings, the exit codes."""
+
+from __future__ import annotations
+
+import errno
+import functools
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import FrameType
+from typing import Any, TypeVar
+
+import click
+
+from carbonmap import config, progress
+from carbonmap.errors import CarbonmapError
+from carbonmap.io.output import Existing
+from carbonmap.stages.common import Report
+
+INTERRUPTED = 130
+"""Exit code after Ctrl-C or SIGTERM: 128 + SIGINT, as shells have it."""
+
+INCOMPLETE = 3
+"""Exit code of work that ended but left something out, under --keep-going."""
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class Group(click.Group):
+    """A group whose commands fail with one message and an exit code, never a traceback."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a command and turn what it raises into an exit code."""
+        token = progress.shown.set(not ctx.find_root().params.get("quiet", False))
+        try:
+            return super().invoke(ctx)
+        except CarbonmapError as error:
+            click.echo(f"carbonmap: error: {error}", err=True)
+            ctx.exit(1)
+        except OSError as error:  # a disk, a permission, a name: the system's words say which
+            if error.errno == errno.EPIPE:
+                raise  # click ends quietly when the reader of a pipe has gone
+            click.echo(f"carbonmap: error: the system reports: {error}", err=True)
+            ctx.exit(1)
+        except KeyboardInterrupt:
+            click.echo("carbonmap: interrupted; run the same command again to go on", err=True)
+            ctx.exit(INTERRUPTED)
+        finally:
+            progress.shown.reset(token)
+
+
+class ProjectCommand(click.Command):
+    """A command that needs none of its arguments when it only prints the settings."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse, with nothing required under ``--print-config``."""
+        if "--print-config" in args:
+            for parameter in self.params:
+                parameter.required = False
+        return super().parse_args(ctx, args)
+
+
+def with_project(function: F) -> F:
+    """The options by which every command finds its settings, and the settings themselves."""
+
+    @click.option(
+        "--config",
+        "config_path",
+        type=click.Path(path_type=Path),
+        help="Project file; ./carbonmap.toml where it is not given.",
+    )
+    @click.option(
+        "--set",
+        "overrides",
+        multiple=True,
+        metavar="KEY=VALUE",
+        help="Set any value of the project file, as in labels.profile=ipcc.",
+    )
+    @click.option("--print-config", is_flag=True, help="Print the settings that hold, and stop.")
+    @functools.wraps(function)
+    def command(
+        config_path: Path | None, overrides: Sequence[str], print_config: bool, **rest: Any
+    ) -> None:
+        project = config.load(config_path, overrides)
+        if print_config:
+            click.echo(config.dump(project))
+        else:
+            function(project, **rest)
+
+    return command  # type: ignore[return-value]
+
+
+def options(*decorators: Callable[[Any], Any]) -> Callable[[F], F]:
+    """Several options as one decorator."""
+
+    def apply(function: F) -> F:
+        for decorator in reversed(decorators):
+            function = decorator(function)
+        return function
+
+    return apply
+
+
+region_option = click.option(
+    "--region", metavar="NAME", help="Region of the project file, or built in."
+)
+dates_option = click.option(
+    "--dates",
+    metavar="DATES",
+    required=True,
+    help="Months, days or ranges: 2020-02,2020-05 or 2020-02/2020-06.",
+)
+mask_option = click.option(
+    "--mask", type=click.Path(path_type=Path), help="Forest mask made by `carbonmap mask`."
+)
+json_option = click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
+overwrite_option = click.option(
+    "--overwrite", is_flag=True, help="Begin anew where output of other settings exists."
+)
+
+
+def output_option(default: str, what: str) -> Callable[[F], F]:
+    """``-o``, with the command's default."""
+    return click.option(
+        "-o",
+        "--output",
+        "out",
+        type=click.Path(path_type=Path),
+        default=default,
+        show_default=True,
+        help=what,
+    )
+
+
+def show(report: Report, as_json: bool = False) -> None:
+    """Print a stage's report and set the exit code of an incomplete one."""
+    click.echo(json.dumps(report.data, indent=2, ensure_ascii=False) if as_json else str(report))
+    if report.incomplete:
+        click.get_current_context().exit(INCOMPLETE)
+
+
+def existing(overwrite: bool) -> Existing:
+    """What to do about finished output: pipelines renew it, --overwrite replaces it."""
+    if overwrite:
+        return Existing.OVERWRITE
+    return click.get_current_context().find_object(Existing) or Existing.REFUSE
+
+
+def stop(_number: int, _frame: FrameType | None) -> None:
+    """End on SIGTERM as on Ctrl-C: with the journal whole and exit code 130."""
+    raise KeyboardInterrupt

@@ -1,0 +1,1 @@
+"""Models: named layers with a halo in, carbon density out."""

@@ -1,0 +1,79 @@
+"""What the rest of carbonmap asks of a model, whatever computes it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from carbonmap.grid import Grid
+from carbonmap.types import Bands, Raster
+
+
+class Model(Protocol):
+    """Carbon density of a tile from its layers.
+
+    A tile's prediction must be the bytes that a prediction of the whole map has there: it depends
+    on the layers within the halo and on the grid's place on its lattice (by which a model may key
+    its noise), never on the tile's shape, on threads or on what was predicted before.
+    """
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """Names of the layers that it needs."""
+
+    @property
+    def halo(self) -> int:
+        """Pixels by which its layers must reach beyond the tile."""
+
+    @property
+    def pixel_m(self) -> float:
+        """Edge of the pixels that it was trained on, m; it cannot be used on others."""
+
+    @property
+    def scale(self) -> float:
+        """Density that counts as 1 on the 0–1 scale, Mg C/ha."""
+
+    def predict(self, layers: Bands, grid: Grid) -> Raster:
+        """Carbon density of a tile.
+
+        Args:
+            layers: at least `layers`, each ``(row + 2 halo, col + 2 halo)``; NaN is nodata.
+            grid: the tile's own, without the halo.
+
+        Returns:
+            Float32, Mg C/ha, the grid's shape; NaN where it cannot tell.
+
+        Raises:
+            ModelError: a layer is missing or has another shape, or the pixel is another.
+        """
+
+
+@dataclass(frozen=True)
+class Fake:
+    """A model that gives away a tile put in the wrong place or read with the wrong halo.
+
+    A pixel is 100 of its own layer, plus 10 of the difference of the layers at the two far corners
+    of its halo, plus its lattice row and column modulo 10, each in its own digit for a layer of
+    single digits.
+    """
+
+    layer: str = "nir"
+    halo: int = 3
+    pixel_m: float = 30.0
+    scale: float = 1000.0
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """The one layer."""
+        return (self.layer,)
+
+    def predict(self, layers: Bands, grid: Grid) -> Raster:
+        """As the class says."""
+        values, h = layers[self.layer], 2 * self.halo
+        rows, cols = grid.shape
+        own = values[self.halo : self.halo + rows, self.halo : self.halo + cols]
+        apart = values[h : h + rows, h : h + cols] - values[:rows, :cols]
+        row, col = np.ogrid[grid.row : grid.row + rows, grid.col : grid.col + cols]
+        return np.asarray(100 * own + 10 * apart + row % 10 + col % 10 / 10, np.float32)

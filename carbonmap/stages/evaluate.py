@@ -1,0 +1,291 @@
+"""Evaluation: a map against labels, what the model never saw apart from what it learned."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from carbonmap import checkpoint, fields, progress
+from carbonmap.coverage import polygon_coverage
+from carbonmap.errors import CorruptData, MissingInput
+from carbonmap.grid import Grid
+from carbonmap.io import figures, files, maps, output, raster, vector
+from carbonmap.io.output import Existing
+from carbonmap.metrics import SSIM_RADIUS, Errors, Similarity, errors, similarity
+from carbonmap.project import Project
+from carbonmap.splits import Role
+from carbonmap.stages import labels as labels_
+from carbonmap.stages.common import TILE_PX, Report, error_line
+from carbonmap.stages.mask import check_mask, read_forest
+from carbonmap.stages.train import SPLIT
+from carbonmap.tiles import Tile, tiles
+from carbonmap.types import Bool, Floats, Ints, Json, Raster
+
+HELD_OUT = (Role.VALIDATION, Role.OUTSIDE)
+"""What the model has not learned from: the blocks held out, and land without training stands."""
+
+NAMES = {
+    Role.VALIDATION: "validation blocks",
+    Role.OUTSIDE: "outside the training stands",
+    Role.BUFFER: "buffer",
+    Role.TRAIN: "training",
+}
+
+PAIRS = 100_000
+"""Pixels in the figure's scatter: enough to fill its bins."""
+
+
+CORE = (slice(SSIM_RADIUS, -SSIM_RADIUS),) * 2
+"""A tile without the margin that similarity looks at."""
+
+
+@dataclass(frozen=True)
+class Judged:
+    """Errors and similarity of some pixels; those of two sets add."""
+
+    errors: Errors = field(default_factory=Errors)
+    similarity: Similarity = field(default_factory=Similarity)
+
+    def __add__(self, other: Judged) -> Judged:
+        return Judged(self.errors + other.errors, self.similarity + other.similarity)
+
+    def to_json(self, scale: float) -> Json:
+        """Every figure by name."""
+        mean = self.similarity.mean
+        ssim = {"ssim": mean if math.isfinite(mean) else None, "ssim_pixels": self.similarity.count}
+        return self.errors.to_json(scale) | ssim
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A map, its truth and who learned what.
+
+    Args:
+        path: the map.
+        truth: the density raster.
+        coverage: share of the pixel inside known stands, or None where the truth has none.
+        min_coverage: least share for a pixel to count.
+        stands: polygons of the model's stands, shape ``(stand,)``.
+        roles: their `Role` values.
+        mask: forest mask, or None.
+        scale: Mg C/ha that are 1 on the 0–1 scale.
+    """
+
+    path: Path
+    truth: Path
+    coverage: Path | None
+    min_coverage: float
+    stands: np.ndarray[tuple[int], np.dtype[np.object_]]
+    roles: Ints
+    mask: Path | None
+    scale: float
+
+    def tile(self, tile: Tile) -> tuple[dict[Role, Judged], Raster, Raster, Ints]:
+        """Errors of a tile by role, and its map, truth and roles (255 where nothing counts)."""
+        wide = tile.grid.padded(SSIM_RADIUS)
+        estimate = raster.read_on_grid(self.path, wide, "map")
+        truth = raster.read_on_grid(self.truth, wide, "truth")
+        role = np.where(self._usable(wide), self._roles(wide), 255)
+        found = {}
+        for one in Role:
+            seen = np.where(role == one, truth, np.nan)
+            found[one] = Judged(
+                errors(estimate[CORE], seen[CORE]), similarity(estimate, seen, self.scale)
+            )
+        return found, estimate[CORE], truth[CORE], role[CORE]
+
+    def _usable(self, grid: Grid) -> Bool:
+        usable = np.ones(grid.shape, dtype=bool)
+        if self.coverage is not None:
+            share = raster.read_on_grid(self.coverage, grid, "truth")
+            usable &= np.nan_to_num(share) >= self.min_coverage
+        forest = read_forest(self.mask, grid)
+        return usable if forest is None else usable & forest
+
+    def _roles(self, grid: Grid) -> Ints:
+        """The role of every pixel; one that stands of two roles share counts as the buffer's."""
+        cover = polygon_coverage(self.stands, grid)
+        role = self.roles[cover.stand]
+        held = {r: np.bincount(cover.cell[role == r], minlength=grid.size) > 0 for r in Role}
+        out = np.full(grid.size, Role.OUTSIDE, np.uint8)
+        for one in (Role.TRAIN, Role.VALIDATION):
+            out[held[one]] = one
+        out[held[Role.BUFFER] | (held[Role.TRAIN] & held[Role.VALIDATION])] = Role.BUFFER
+        return out.reshape(grid.shape)
+
+
+def evaluate(
+    project: Project,
+    found: Path,
+    truth: Path,
+    out: Path,
+    *,
+    model: Path | None = None,
+    mask: Path | None = None,
+    existing: Existing = Existing.REFUSE,
+) -> Report:
+    """Compare maps with labels.
+
+    Args:
+        project: the least coverage of a pixel that counts, and the colours.
+        found: a map, or a folder of maps.
+        truth: a folder of labels, or a density raster on the map's lattice.
+        out: folder for ``evaluation.json`` and a figure a map.
+        model: folder of the model that made the maps, where it is not where they say.
+        mask: forest mask; only forest is compared.
+        existing: what to do about an evaluation made otherwise.
+
+    Raises:
+        MissingInput: there is no finished map, or the model that knows what it learned is gone.
+        GridMismatch: map and truth lie on different lattices.
+    """
+    paths = _maps(found)
+    density, coverage = _truth(truth)
+    models = {path: _model(path, model) for path in paths}
+    origin: Json = {
+        "stage": "evaluate",
+        "min_coverage": project.labels.min_coverage,
+        "style_range_mg_c_ha": list(project.output.style_range_mg_c_ha),
+        "maps": {p.name: files.sha256(p) for p in paths},
+        "truth": files.sha256(density),
+        "models": {p.name: files.sha256(m / SPLIT) for p, m in models.items()},
+        "mask": files.sha256(mask) if mask else None,
+    }
+    with output.claim(out / "evaluation.json", origin, existing) as work:
+        if work is None:
+            held = files.read_json(out / "evaluation.json") or {}
+            return Report(f"{out} is up to date\n{_text(held['report'])}", held["report"])
+        products, told = [], {}
+        for path, folder in models.items():
+            check_mask(mask, maps.map_grid(path))
+            compared = _comparison(project, path, folder, density, coverage, mask)
+            facts, pairs = _compare(compared)
+            told[path.name] = facts
+            products.append(_figure(project, out, compared, facts, pairs))
+        report: Json = {"truth": str(truth), "maps": told}
+        work.finish(products, report)
+    return Report(_text(report), report)
+
+
+def _maps(found: Path) -> list[Path]:
+    """The finished density maps that a path means."""
+    if found.is_dir():
+        paths = sorted(p for p in found.glob("*carbon_density.tif") if maps.mark_of(p).is_file())
+        if not paths:
+            raise MissingInput(f"folder {str(found)!r} holds no finished *carbon_density.tif")
+    else:
+        paths = [files.existing(found, "map")]
+    for path in paths:
+        maps.require_whole(path)
+    return paths
+
+
+def _truth(truth: Path) -> tuple[Path, Path | None]:
+    """The density raster of the truth, and its coverage where it has one."""
+    if truth.is_dir():
+        output.require_complete(truth / labels_.MARK, "labels")
+        return truth / f"{labels_.TOTAL}.tif", truth / "coverage.tif"
+    return files.existing(truth, "truth"), None
+
+
+def _model(path: Path, given: Path | None) -> Path:
+    """The folder of the model that made a map.
+
+    Raises:
+        MissingInput: it is not where the map says, and none was given.
+        CorruptData: it is another model.
+    """
+    told = maps.require_whole(path, by_size=True)["report"]
+    folder = given or Path(told.get("model_folder", ""))
+    if not told.get("model_folder") and given is None:
+        raise MissingInput(f"map {str(path)!r} was not predicted by a model; give --model")
+    if not (folder / SPLIT).is_file():
+        raise MissingInput(
+            f"the model of map {str(path)!r} is not at {str(folder)!r}; it tells which stands were "
+            f"held out: give its folder by --model"
+        )
+    card = output.require_complete(folder / checkpoint.MARK, "model")
+    if card["files"][checkpoint.WEIGHTS]["sha256"] != told.get("model_sha256"):
+        raise CorruptData(f"model {str(folder)!r} is not the one that made {str(path)!r}")
+    return folder
+
+
+def _comparison(
+    project: Project,
+    path: Path,
+    folder: Path,
+    density: Path,
+    coverage: Path | None,
+    mask: Path | None,
+) -> Comparison:
+    stands = vector.read_stands(folder / SPLIT)
+    card = output.require_complete(folder / checkpoint.MARK, "model")["report"]
+    return Comparison(
+        path,
+        density,
+        coverage,
+        project.labels.min_coverage,
+        np.array(stands.geometry.array, dtype=object),
+        np.array([Role[r.upper()] for r in stands["role"]], dtype=np.uint8),
+        mask,
+        card["label_scale_mg_c_ha"],
+    )
+
+
+def _compare(compared: Comparison) -> tuple[Json, tuple[Floats, Floats]]:
+    """Errors by role, and a sample of held-out pairs for the figure."""
+    grid = maps.map_grid(compared.path)
+    totals = dict.fromkeys(Role, Judged())
+    truths: list[Floats] = [np.empty(0)]
+    estimates: list[Floats] = [np.empty(0)]
+    share = PAIRS / grid.size
+    todo = list(tiles(grid, TILE_PX))
+    for tile in progress.track(todo, "comparing", len(todo)):
+        found, estimate, truth, seen = compared.tile(tile)
+        totals = {role: totals[role] + found[role] for role in Role}
+        drawn = fields.uniform(*fields.places(tile.grid), fields.field_key(0, "pairs")) < share
+        both = drawn & np.isin(seen, HELD_OUT) & np.isfinite(estimate) & np.isfinite(truth)
+        truths.append(truth[both])
+        estimates.append(estimate[both])
+    return _facts(totals, compared.scale), (np.concatenate(truths), np.concatenate(estimates))
+
+
+def _facts(totals: Mapping[Role, Judged], scale: float) -> Json:
+    headline = sum((totals[role] for role in HELD_OUT), Judged())
+    return {
+        "held_out": headline.to_json(scale),
+        **{role.name.lower(): totals[role].to_json(scale) for role in NAMES},
+    }
+
+
+def _figure(
+    project: Project,
+    out: Path,
+    compared: Comparison,
+    facts: Json,
+    pairs: tuple[Floats, Floats],
+) -> Path:
+    path = out / f"{compared.path.stem}.png"
+    shown, bounds, _ = maps.overview(compared.path)
+    truth = maps.resampled(compared.truth, bounds, shown.shape)
+    limits = project.output.style_range_mg_c_ha
+    figures.draw_evaluation(
+        path, shown, truth, bounds, limits, pairs, error_line(facts["held_out"])
+    )
+    return path
+
+
+def _text(report: Json) -> str:
+    lines = []
+    for name, facts in report["maps"].items():
+        lines.append(f"{name}: held out: {error_line(facts['held_out'])}")
+        lines += [
+            f"  {text}: {error_line(facts[role.name.lower()])}"
+            for role, text in NAMES.items()
+            if facts[role.name.lower()]["pixels"]
+        ]
+    return "\n".join(lines)

@@ -1,0 +1,326 @@
+"""What labels amount to: stock by stand, totals by pool and field, mass balance, problems."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import shapely
+
+from carbonmap import crs as crs_
+from carbonmap import uncertainty
+from carbonmap.allometry import Profile, assign_strata, carbon_stock
+from carbonmap.coverage import share_inside
+from carbonmap.grid import Grid
+from carbonmap.io import vector
+from carbonmap.io.stands import Inventory
+from carbonmap.labels import StandSums
+from carbonmap.project import Project
+from carbonmap.stages.common import Written
+from carbonmap.types import Bool, Floats, Ints, Json, Plots
+
+CO2_PER_C = 44 / 12
+"""t CO₂ of a t C: the ratio of their molar masses as the IPCC rounds them."""
+
+BALANCE = 1e-6
+"""Largest relative difference between a map's carbon and its stands' that counts as none."""
+
+SHOWN = 5
+"""Ids of a problem that the terminal shows; summary.json has all."""
+
+PICTURE_ROWS = 12
+"""Lines of totals that the picture has room for."""
+
+
+@dataclass(frozen=True)
+class Stock:
+    """What the stands hold, and which part of it lies inside the region.
+
+    Args:
+        parts: the stands' parts inside the region, shapely, shape ``(stand,)``.
+        share: the parts' shares of their stands' areas, 0–1.
+        stratum: place of each stand's stratum in the profile.
+        whole: t C by pool, each ``(stand,)``; NaN where the volume is unknown.
+        inside: the same of the parts.
+    """
+
+    parts: np.ndarray[tuple[int], np.dtype[np.object_]]
+    share: Floats
+    stratum: Ints
+    whole: Mapping[str, Plots]
+    inside: Mapping[str, Plots]
+
+    @property
+    def known(self) -> Bool:
+        """Stands of known stock."""
+        return np.isfinite(next(iter(self.whole.values())))
+
+
+def stock(
+    inventory: Inventory, profile: Profile, outline: shapely.Geometry, stratum: str | None
+) -> Stock:
+    """Stock of every stand, split by area at the region's outline."""
+    stands = inventory.stands
+    volume, area = (stands[c].to_numpy(dtype=np.float64) for c in ("growing_stock", "area_ha"))
+    species = stands["species"].tolist() if "species" in stands else None
+    places = assign_strata(profile, species, volume, stratum)
+    whole = carbon_stock(volume, area, profile, places)
+    parts, share = share_inside(np.array(stands.geometry.array, dtype=object), outline)
+    return Stock(parts, share, places, whole, {p: c * share for p, c in whole.items()})
+
+
+def stand_table(inventory: Inventory, stock: Stock, sums: StandSums) -> vector.Frame:
+    """The stands with stock by pool (t C, of the whole stand), shares and flags."""
+    stands = inventory.stands.copy()
+    for pool, carbon in stock.whole.items():
+        stands[f"{pool}_t_c"] = carbon
+    stands["total_t_c"] = np.sum(list(stock.whole.values()), axis=0)
+    stands["inside_share"] = stock.share
+    stands["mean_canopy_height_m"] = sums.mean_height
+    with np.errstate(invalid="ignore", divide="ignore"):
+        stands["canopy_measured_share"] = sums.measured / sums.forest
+    for name, flag in flags(stock, sums).items():
+        stands[name] = flag
+    return stands
+
+
+def flags(stock: Stock, sums: StandSums) -> dict[str, Bool]:
+    """What is particular about each stand's labels."""
+    known = stock.known
+    return {
+        "unknown_volume": ~known,
+        "off_region": stock.share == 0,
+        "partly_off_region": (stock.share > 0) & (stock.share < 1),
+        "part_without_canopy_height": known
+        & ~sums.even
+        & (sums.measured < sums.forest * (1 - 1e-9)),
+        "spread_evenly": known & sums.even,
+        "without_forest": known & sums.without_forest,
+    }
+
+
+def summary(
+    project: Project,
+    region: str,
+    inventory: Inventory,
+    profile: Profile,
+    stock: Stock,
+    sums: StandSums,
+    written: Mapping[str, Written],
+) -> Json:
+    """Everything that the labels amount to, as plain values."""
+    stands = inventory.stands
+    area = stands["area_ha"].to_numpy(dtype=np.float64)
+    volume = stands["growing_stock"].to_numpy(dtype=np.float64)
+    fields = [*(["species"] if "species" in stands else []), *project.inventory.group_fields]
+    marked = {k: int(v.sum()) for k, v in flags(stock, sums).items()}
+    return {
+        "labels": project.labels.profile,
+        "region": region,
+        "box_is_boundary": False if not project.find_region(region).is_box else "no boundary given",
+        "profile": profile.name,
+        "pools": dict(profile.pools),
+        "units": "t C, t CO2, ha",
+        "stands": len(stands),
+        "totals": _totals(stock, area, np.ones(len(area), bool)),
+        "outside_region": _outside(stock, area),
+        "by": {f: _by(stands[f].to_numpy(), stock, area) for f in fields},
+        "uncertainty": _uncertainty(project, profile, stock, volume, area),
+        "mass_balance": _balance(stock, written["carbon_density"].tonnes),
+        "valid_pixels": written["carbon_density"].sums.count,
+        "flags": marked,
+        "problems": [
+            {
+                "kind": str(p.kind),
+                "count": len(p.ids),
+                "ids": list(p.ids),
+                "detail": p.detail,
+                "repairable": p.repairable,
+            }
+            for p in inventory.problems
+        ],
+        "overlaps": _overlaps(inventory, stock, area),
+        "dropped": list(inventory.dropped),
+        "notes": [*inventory.notes, *_notes(project, region, stock, marked)],
+    }
+
+
+def _totals(stock: Stock, area: Plots, rows: Bool) -> Json:
+    """Sums over some stands of what lies inside the region."""
+    known = rows & stock.known
+    inside = stock.share * area
+    pools = {p: float(c[known].sum()) for p, c in stock.inside.items()}
+    total = sum(pools.values())
+    return {
+        "stands": int(rows.sum()),
+        "area_ha": float(inside[rows].sum()),
+        "known_area_ha": float(inside[known].sum()),
+        "t_c": pools | {"total": total},
+        "t_co2": {p: c * CO2_PER_C for p, c in pools.items()} | {"total": total * CO2_PER_C},
+    }
+
+
+def _by(values: np.ndarray[Any, Any], stock: Stock, area: Plots) -> dict[str, Json]:
+    """Totals by the values of one field."""
+    texts = values.astype(str)
+    return {text or "(empty)": _totals(stock, area, texts == text) for text in sorted(set(texts))}
+
+
+def _outside(stock: Stock, area: Plots) -> Json:
+    lost = {p: float(np.nansum(c * (1 - stock.share))) for p, c in stock.whole.items()}
+    return {
+        "stands": int((stock.share < 1).sum()),
+        "area_ha": float(((1 - stock.share) * area).sum()),
+        "t_c": lost | {"total": sum(lost.values())},
+    }
+
+
+def _uncertainty(
+    project: Project, profile: Profile, stock: Stock, volume: Plots, area: Plots
+) -> Json:
+    """95 % half-widths of the totals inside the region, by IPCC's approaches."""
+    percent = project.labels.volume_uncertainty_percent
+    args = (volume, area * stock.share, profile, stock.stratum)
+    found: Json = {
+        "volume_percent": percent,
+        "approach_1": _estimates(uncertainty.error_propagation(*args, volume_percent=percent)),
+    }
+    if project.labels.monte_carlo:
+        n = project.labels.monte_carlo
+        drawn = uncertainty.monte_carlo(*args, n=n, volume_percent=percent)
+        found["approach_2"] = _estimates(drawn) | {"draws": n}
+    return found
+
+
+def _estimates(found: Mapping[str, uncertainty.Estimate]) -> Json:
+    return {
+        name: {
+            "t_c": e.total,
+            "half_width_percent": None
+            if math.isnan(e.half_width_percent)
+            else e.half_width_percent,
+            "low_t_c": e.low,
+            "high_t_c": e.high,
+        }
+        for name, e in found.items()
+    }
+
+
+def _balance(stock: Stock, found: float) -> Json:
+    """The carbon on the map, each pixel with its own area, against that of its stands, t C."""
+    wanted = float(sum(np.nansum(c) for c in stock.inside.values()))
+    return {
+        "stands_t_c": wanted,
+        "map_t_c": found,
+        "relative_difference": abs(found - wanted) / wanted if wanted else abs(found),
+    }
+
+
+def _overlaps(inventory: Inventory, stock: Stock, area: Plots) -> Json:
+    """Land that two stands claim, and the carbon that the map holds there of both."""
+    pairs = inventory.overlaps
+    with np.errstate(invalid="ignore"):
+        density = np.nan_to_num(np.sum(list(stock.whole.values()), axis=0) / area)
+    carbon = pairs.area * (density[pairs.first] + density[pairs.second])
+    return {
+        "pairs": len(pairs.first),
+        "area_ha": float(pairs.area.sum()),
+        "t_c_of_both": float(carbon.sum()),
+    }
+
+
+def _notes(project: Project, region: str, stock: Stock, marked: Mapping[str, int]) -> list[str]:
+    """What a reader of the totals must know."""
+    notes = []
+    if project.find_region(region).is_box:
+        notes.append(
+            f"region {region!r} is a box, not a boundary: totals are of the stands inside the box"
+        )
+    if marked["off_region"]:
+        notes.append(f"{marked['off_region']} stands lie outside the region whole")
+    if not stock.known.all():
+        notes.append(f"{int((~stock.known).sum())} stands of unknown volume count for no carbon")
+    if marked["spread_evenly"]:
+        notes.append(
+            f"{marked['spread_evenly']} stands have no canopy height anywhere and are spread evenly"
+        )
+    return notes
+
+
+def text(out: Path, facts: Json) -> str:
+    """The summary for a terminal."""
+    totals, balance = facts["totals"], facts["mass_balance"]
+    half = facts["uncertainty"]["approach_1"]
+    lines = [
+        f"{out}: {facts['stands']:,} stands on {totals['area_ha']:,.0f} ha inside "
+        f"{facts['region']!r}, "
+        f"profile {facts['profile']}",
+    ]
+    for pool, carbon in totals["t_c"].items():
+        percent = half[pool]["half_width_percent"]
+        error = "" if percent is None else f" ± {percent:.1f} %"
+        lines.append(
+            f"  {pool:<16} {carbon:>16,.0f} t C{error}   {totals['t_co2'][pool]:>16,.0f} t CO2"
+        )
+    lines.append(
+        f"  map and stands differ by {balance['relative_difference']:.1e} of the stock; "
+        f"{facts['outside_region']['t_c']['total']:,.0f} t C lie outside the region"
+    )
+    lines += [f"  problem: {_brief(p)}" for p in facts["problems"]]
+    if facts["overlaps"]["pairs"]:
+        both = facts["overlaps"]
+        lines.append(
+            f"  overlaps: {both['pairs']} pairs, {both['area_ha']:,.2f} ha, "
+            f"{both['t_c_of_both']:,.0f} t C "
+            f"of both stands lie there"
+        )
+    return "\n".join([*lines, *(f"  note: {n}" for n in facts["notes"])])
+
+
+def _brief(problem: Json) -> str:
+    ids = ", ".join(problem["ids"][:SHOWN])
+    more = f" and {problem['count'] - SHOWN} more" if problem["count"] > SHOWN else ""
+    return f"{problem['kind']}: {problem['count']} ({ids}{more}): {problem['detail']}"
+
+
+def csv_text(facts: Json) -> str:
+    """Totals as a table: all stands first, then by field and value."""
+    pools = list(facts["totals"]["t_c"])
+    buffer = io.StringIO()
+    out = csv.writer(buffer, lineterminator="\n")
+    carbon = [*(f"{p}_t_c" for p in pools), *(f"{p}_t_co2" for p in pools)]
+    out.writerow(["field", "value", "stands", "area_ha", "known_area_ha", *carbon])
+    groups = [("", "all", facts["totals"])]
+    groups += [(f, value, t) for f, found in facts["by"].items() for value, t in found.items()]
+    for field, value, t in groups:
+        figures = [t["area_ha"], t["known_area_ha"], *t["t_c"].values(), *t["t_co2"].values()]
+        told = [f"{v:.6g}" if v < 1e5 else f"{v:.1f}" for v in figures]
+        out.writerow([_safe(field), _safe(value), t["stands"], *told])
+    return buffer.getvalue()
+
+
+def _safe(text: str) -> str:
+    """A cell that no spreadsheet takes for a formula."""
+    return f"'{text}" if text[:1] in "=+-@\t\r" and text else text
+
+
+def picture_rows(facts: Json) -> list[tuple[str, str]]:
+    """Totals for the picture: pools, then the first field's largest values."""
+    rows = [("pool", "t C"), *((p, f"{c:,.0f}") for p, c in facts["totals"]["t_c"].items())]
+    for field, found in facts["by"].items():
+        ranked = sorted(found.items(), key=lambda item: -item[1]["t_c"]["total"])
+        rows.append((field, "t C"))
+        rows += [(value, f"{t['t_c']['total']:,.0f}") for value, t in ranked[:PICTURE_ROWS]]
+        break
+    return rows
+
+
+def crs_label(grid: Grid) -> str:
+    """A CRS as axes name it."""
+    return grid.crs if grid.crs.startswith("EPSG") else str(crs_.parse(grid.crs).name)

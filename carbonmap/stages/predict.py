@@ -1,0 +1,203 @@
+"""Prediction: a trained model over a region, block by block, one map a date."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import shapely
+import xarray as xr
+
+from carbonmap import checkpoint
+from carbonmap.checkpoint import Checkpoint
+from carbonmap.coverage import polygon_coverage
+from carbonmap.errors import ModelError
+from carbonmap.grid import Grid
+from carbonmap.io import files, maps, output, raster
+from carbonmap.io.cog import Layer
+from carbonmap.io.maps import DENSITY_UNITS, MapFile
+from carbonmap.io.output import Existing
+from carbonmap.project import Project
+from carbonmap.stages import common
+from carbonmap.stages.common import Report
+from carbonmap.stages.mask import check_mask, read_forest
+from carbonmap.tiles import Tile
+from carbonmap.types import Bool, Json, Raster
+
+NAME = "carbon_density"
+
+IN_BOUNDARY = 0.5
+"""Least share of a pixel inside the region's boundary for it to be on the map: the neighbour's map
+takes the other half."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """What every tile of one map needs.
+
+    Args:
+        stack: the region's layers with the one image.
+        grid: the region's.
+        loaded: the model.
+        mask: forest mask, or None.
+        outline: the region's boundary, or None where it is a box.
+    """
+
+    stack: xr.Dataset
+    grid: Grid
+    loaded: Checkpoint
+    mask: Path | None
+    outline: shapely.Geometry | None
+
+    def density(self, tile: Tile) -> Raster | None:
+        """Mg C/ha of a tile; None where the map has no data at all."""
+        wanted = self._wanted(tile)
+        if not wanted.any():
+            return None
+        model = self.loaded.model
+        layers = common.read_layers(self.stack, self.grid, tile.grid, model.layers, model.halo)
+        out = np.where(wanted, model.predict(layers, tile.grid), np.float32(np.nan))
+        return out if np.isfinite(out).any() else None
+
+    def _wanted(self, tile: Tile) -> Bool:
+        """Pixels that the map is meant for."""
+        wanted = np.ones(tile.grid.shape, dtype=bool)
+        if self.outline is not None:
+            cover = polygon_coverage(np.array([self.outline], dtype=object), tile.grid)
+            share = np.bincount(cover.cell, cover.fraction, tile.grid.size)
+            wanted = share.reshape(tile.grid.shape) >= IN_BOUNDARY
+        forest = read_forest(self.mask, tile.grid)
+        return wanted if forest is None else wanted & forest
+
+
+def predict(
+    project: Project,
+    region: str,
+    grid: Grid,
+    dates: Sequence[str],
+    model_folder: Path,
+    out: Path,
+    *,
+    mask: Path | None = None,
+    existing: Existing = Existing.REFUSE,
+) -> Report:
+    """Map carbon density, Mg C/ha, for every date.
+
+    Args:
+        project: the archive and the style.
+        region: name of the region in the archive.
+        grid: the region's.
+        dates: periods; every image of the archive in one of them is mapped.
+        model_folder: what `train` wrote.
+        out: folder of the maps, ``REGION_YYYY-MM_carbon_density.tif``.
+        mask: forest mask; land that is not forest has no value on the map.
+        existing: what to do about maps made otherwise.
+
+    Raises:
+        ModelError: the model does not fit the region's pixels or layers.
+        MissingInput: a date has no image, or a layer that the model reads was never ingested.
+    """
+    loaded = checkpoint.load(model_folder)
+    common.require_grid(project, region, grid)
+    if loaded.card["pixel_m"] != grid.pixel_m:
+        raise ModelError(
+            f"model {str(model_folder)!r} learned from pixels of {loaded.card['pixel_m']:g} m and "
+            f"region {region!r} has pixels of {grid.pixel_m:g} m; train one for these"
+        )
+    check_mask(mask, grid)
+    reports = [
+        _one_map(project, region, grid, day, loaded, model_folder, out, mask, existing)
+        for day in common.image_days(project.archive, region, dates)
+    ]
+    return Report("\n".join(map(str, reports)), {"maps": [r.data for r in reports]})
+
+
+def _one_map(
+    project: Project,
+    region: str,
+    grid: Grid,
+    day: str,
+    loaded: Checkpoint,
+    model_folder: Path,
+    out: Path,
+    mask: Path | None,
+    existing: Existing,
+) -> Report:
+    final = out / f"{region}_{day[:7]}_{NAME}.tif"
+    stack, _ = common.one_image(project.archive, region, [day])
+    names = common.require_model_layers(stack, loaded.model.layers)
+    origin: Json = {
+        "stage": "predict",
+        "region": common.region_json(project, region, grid),
+        "date": day,
+        "model": loaded.sha256,
+        "mask": files.sha256(mask) if mask else None,
+        "style_range_mg_c_ha": list(project.output.style_range_mg_c_ha),
+        "inputs": common.layer_hashes(
+            project.archive, region, [f"image_{day}" if n == "image" else n for n in names]
+        ),
+    }
+    with output.claim(maps.mark_of(final), origin, existing) as work:
+        if work is None:
+            return Report(f"{final} is up to date", {"map": str(final), "state": "up to date"})
+        common.require_space(final, grid, 1)
+        boxed = project.find_region(region).is_box
+        outline = None if boxed else common.outline_of(project, region)
+        job = Job(stack, grid, loaded, mask, outline)
+        made = _map_file(project, region, grid, day, final, origin, loaded)
+
+        def tile(part: Tile) -> dict[str, Raster] | None:
+            density = job.density(part)
+            return None if density is None else {NAME: density}
+
+        workers = project.output.threads or raster.cpu_threads()
+        what = f"mapping {day}"
+        written = common.compute_tiles(grid, {NAME: made}, work, tile, what, workers)
+        products = common.write_maps(grid, {NAME: made}, work, written, project.output.threads)
+        facts = _facts(made, written[NAME], model_folder, loaded, boxed)
+        work.finish(products, facts)
+    return Report(_text(final, facts), {"state": "written", "map": str(final), **facts})
+
+
+def _map_file(
+    project: Project,
+    region: str,
+    grid: Grid,
+    day: str,
+    final: Path,
+    origin: Json,
+    loaded: Checkpoint,
+) -> MapFile:
+    pools = loaded.card["pools"]
+    tags = common.provenance(
+        origin, region=region, pools=pools, model=loaded.card["kind"], model_sha256=loaded.sha256
+    )
+    layer = Layer(NAME, f"carbon density: {pools}", DENSITY_UNITS)
+    return MapFile(final, grid, layer, tags, day[:7], project.output.style_range_mg_c_ha)
+
+
+def _facts(
+    made: MapFile, written: common.Written, model_folder: Path, loaded: Checkpoint, boxed: bool
+) -> Json:
+    """What a map amounts to, for its sidecar."""
+    low, high = loaded.card["label_range_mg_c_ha"]
+    return maps.sidecar(made, written.sums) | {
+        "model_folder": str(model_folder.absolute()),
+        "model_sha256": loaded.sha256,
+        "label_range_mg_c_ha": [low, high],
+        "t_c": written.tonnes,
+        "area_share": written.sums.count / made.grid.size,
+        "note": "total of a box, not of a boundary" if boxed else "total inside the boundary",
+    }
+
+
+def _text(final: Path, facts: Json) -> str:
+    valid = facts["valid_pixels"]
+    if not valid["count"]:
+        return f"{final}: no pixel has all that the model needs; check the layers and the mask"
+    return (
+        f"{final}: {valid['count']:,} pixels, {valid['min']:.1f} to {valid['max']:.1f} Mg C/ha, "
+        f"{facts['t_c']:,.0f} t C ({facts['note']}; from a model, without an interval)"
+    )

@@ -1,0 +1,90 @@
+"""A new project: one commented file in its folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from carbonmap import config
+from carbonmap import crs as crs_
+from carbonmap.errors import ConfigError, OutputExists
+from carbonmap.io import files, raster
+from carbonmap.regions import Region
+from carbonmap.stages import common
+from carbonmap.stages.common import Report
+
+
+def init(
+    folder: Path,
+    name: str,
+    *,
+    like: Path | None = None,
+    bounds: tuple[float, float, float, float] | None = None,
+    bounds_crs: str | None = None,
+    boundary: Path | None = None,
+    crs: str | None = None,
+    pixel_m: float | None = None,
+    overwrite: bool = False,
+) -> Report:
+    """Write ``carbonmap.toml``.
+
+    Args:
+        folder: where.
+        name: of the region; a built-in one needs nothing more.
+        like: raster whose CRS, pixel, anchor and extent the region takes.
+        bounds: left, bottom, right, top of a box, in `bounds_crs`.
+        bounds_crs: CRS of the box; the region's own where None.
+        boundary: vector file with the outline.
+        crs: projected CRS in metres; that of `like`, or of the built-in region, where None.
+        pixel_m: edge of a pixel, m; likewise.
+        overwrite: replace a file that is there.
+
+    Raises:
+        OutputExists: there is one, and it may not be replaced.
+        ConfigError: the options leave the region open, or contradict each other.
+    """
+    path = folder / config.FILE
+    extent = {"bounds": bounds, "bounds_crs": bounds_crs, "boundary": boundary}
+    grid = {"crs": crs, "pixel_m": pixel_m}
+    given = {k: v for k, v in (extent | grid).items() if v is not None}
+    table = {**_base(name, like, any(k in extent for k in given)), **given}
+    if isinstance(table.get("crs"), str):
+        table["crs"] = crs_.canonical(config.crs_text(table["crs"]))
+    region = _region(name, table)
+    text = config.template(region)
+    if path.exists() and not overwrite:
+        if path.read_text(encoding="utf-8", errors="replace") != text:
+            raise OutputExists(f"{str(path)!r} is there already; edit it, or give --overwrite")
+        return Report(f"{path} is up to date", {"config": str(path), "region": name})
+    files.write_text(path, text)
+    known = common.grid_of(region)
+    box = (
+        "\na box is not a boundary: give the outline as `boundary` for totals"
+        if region.is_box
+        else ""
+    )
+    return Report(f"{path}: region {name!r}, {known}{box}", {"config": str(path), "region": name})
+
+
+def _base(name: str, like: Path | None, has_extent: bool) -> dict[str, Any]:
+    """What the region takes from a raster or from the built-in one of its name."""
+    built_in = config.builtin("regions")["region"].get(name, {})
+    if like is not None:
+        grid = raster.grid_like(like)
+        table: dict[str, Any] = {"crs": grid.crs, "pixel_m": grid.pixel_m, "anchor": grid.anchor}
+        return table if has_extent else table | {"bounds": grid.bounds}
+    if has_extent:
+        return {k: v for k, v in built_in.items() if not k.startswith("bound")}
+    return dict(built_in)
+
+
+def _region(name: str, table: dict[str, Any]) -> Region:
+    missing = [k for k in ("crs", "pixel_m") if k not in table]
+    if missing or not {"bounds", "boundary"} & table.keys():
+        known = ", ".join(sorted(config.builtin("regions")["region"]))
+        raise ConfigError(
+            f"region {name!r} is not built in (built in: {known}) and its place is open; give "
+            f"--like "
+            f"RASTER, or --crs and --res with --bounds or --boundary"
+        )
+    return config.region(name, table)

@@ -1,0 +1,88 @@
+"""A small county whose region lies across four tiles, and what clean runs make of it."""
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import SIZE, Folder
+from tests.faults.harm import COMMANDS, run
+
+collect_ignore_glob = [] if sys.platform == "linux" else ["test_*.py"]
+
+PIXEL_M = 16
+
+
+@pytest.fixture(scope="session")
+def county(ingested, tmp_path_factory):
+    """The ingested county again, on a lattice whose tiles meet in the middle of it."""
+    folder = Folder(tmp_path_factory.mktemp("faults"))
+    shutil.copytree(ingested.path / "county", folder.path / "county")
+    text = (ingested.path / "carbonmap.toml").read_text()
+    x, y = (float(v) for v in re.search(r"anchor = \[(.+), (.+)\]", text).groups())
+    moved = (1024 - SIZE // 2) * PIXEL_M
+    text = re.sub(r"anchor = \[.+\]", f"anchor = [{x - moved}, {y + moved}]", text)
+    (folder.path / "carbonmap.toml").write_text(text)
+    bands = ",".join(f"{b}=county/image_2020-11-15_{b}.tif" for b in ("blue", "red", "nir"))
+    folder.run("ingest", "image", "--bands", bands, "--date", "2020-11-15", "--scale", "1e-4")
+    folder.run("ingest", "dem", "county/dem.tif")
+    folder.run("ingest", "canopy-height", "county/canopy_height.tif")
+    for command in COMMANDS.values():
+        for words in command.before:
+            folder.run(*words)
+    return folder
+
+
+@pytest.fixture
+def place(county, tmp_path):
+    """A copy of the county to hurt."""
+    shutil.copytree(county.path, tmp_path / "place")
+    return Folder(tmp_path / "place")
+
+
+@pytest.fixture(scope="session")
+def clean(county, tmp_path_factory):
+    """By command, the files that it makes when nobody hurts it."""
+    folder = Folder(tmp_path_factory.mktemp("clean") / "place")
+    shutil.copytree(county.path, folder.path)
+    made = {}
+    for name, command in COMMANDS.items():
+        done = run(folder, command.words)
+        assert done.code == 0, done.err
+        made[name] = folder.products(command.out)
+    return made
+
+
+class Disk:
+    """A file system of a given size, in memory."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def mount(self, options):
+        return subprocess.run(
+            ["mount", "-t", "tmpfs", "-o", options, "tmpfs", self.path],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    def change(self, options):
+        """Make it larger or smaller, or read-only."""
+        done = self.mount(f"remount,{options}")
+        assert done.returncode == 0, done.stderr
+
+
+@pytest.fixture
+def disk(tmp_path):
+    """A small disk of its own; skipped where the system lets no file system be mounted."""
+    made = Disk(tmp_path / "disk")
+    made.path.mkdir()
+    done = made.mount("size=64m")
+    if done.returncode:
+        pytest.skip(f"no file system can be mounted here: {done.stderr.strip()}")
+    yield made
+    subprocess.run(["umount", "-l", made.path], check=True)

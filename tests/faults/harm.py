@@ -1,0 +1,230 @@
+"""Ways to run a command in a process of its own and to do it harm there.
+
+Processes are forked from a server that has imported carbonmap, so that one costs a tenth of a
+second and not two: fifty can be killed within a test. Every fault is the system's own: a signal, a
+limit, a full file system, a lost capability, a missing network.
+"""
+
+import ctypes
+import multiprocessing
+import os
+import resource
+import shutil
+import signal
+import socket
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from carbonmap.cli import main
+from carbonmap.io import output
+from tests.conftest import FIELDS
+
+PATIENCE_S = 120
+"""A command that has not ended by then hangs."""
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command to torture.
+
+    Args:
+        words: as on the command line.
+        out: the folder that it writes, in the project's.
+        mark: the file below it that declares the output whole.
+        before: commands that must have been run, such as `train` for `predict`.
+    """
+
+    words: tuple[str, ...]
+    out: str
+    mark: str
+    before: tuple[tuple[str, ...], ...] = ()
+
+
+BANDS = ",".join(f"{b}=county/image_2020-05-15_{b}.tif" for b in ("blue", "red", "nir"))
+
+COMMANDS = {
+    "build-labels": Command(
+        ("build-labels", "county/inventory.shp", *FIELDS, "-o", "labels"), "labels", "labels.json"
+    ),
+    "ingest": Command(
+        ("ingest", "image", "--bands", BANDS, "--date", "2020-05-15"),
+        "archive",
+        "demo/image_2020-05-15/layer.json",
+    ),
+    "mask": Command(
+        ("mask", "--method", "threshold", "--dates", "2020-11", "-o", "masks/forest.tif"),
+        "masks",
+        "forest.json",
+    ),
+}
+"""What is starved, killed and interrupted; another command joins by a line here."""
+
+
+@dataclass(frozen=True)
+class Done:
+    """How a process ended; a negative code is the signal that killed it."""
+
+    code: int
+    out: str
+    err: str
+
+    def said(self, *texts, code=1):
+        """It ended with one message that holds the texts, after a few words on its progress."""
+        assert self.code == code, self
+        *before, message = self.err.split("carbonmap: ")
+        assert len(before) == 1, self.err
+        assert all(text in message for text in texts), self.err
+        assert len(self.err.splitlines()) < 12, self.err
+        assert "Traceback" not in self.err, self.err
+
+
+_server = multiprocessing.get_context("forkserver")
+_server.set_forkserver_preload(["tests.faults.harm", "matplotlib.backends.backend_agg"])
+
+
+class Run:
+    """A command in a forked process, begun when this is made.
+
+    Args:
+        folder: where it runs.
+        words: the command line.
+        harm: what is done to the process before, functions and their arguments.
+    """
+
+    def __init__(self, folder, words, *harm):
+        self._log = Path(tempfile.mkdtemp(prefix="faults"))
+        self.folder = folder
+        self.process = _server.Process(target=_live, args=(folder.path, words, self._log, harm))
+        self.process.start()
+
+    @property
+    def pid(self):
+        return self.process.pid
+
+    def until(self, pattern):
+        """Wait until there is a file of that name in the folder, or the process has ended."""
+        while self.process.is_alive() and not any(self.folder.path.rglob(pattern)):
+            time.sleep(0.001)
+        return self
+
+    def after(self, seconds):
+        """Wait so long, or until the process has ended."""
+        self.process.join(seconds)
+        return self
+
+    def send(self, number):
+        """Send a signal, where there is still somebody to get it."""
+        if self.process.is_alive():
+            os.kill(self.pid, number)
+        return self
+
+    def end(self):
+        """How it ended."""
+        self.process.join(PATIENCE_S)
+        if self.process.is_alive():
+            self.process.kill()
+            raise AssertionError(f"hangs: {(self._log / 'err').read_text('utf-8', 'replace')}")
+        out, err = ((self._log / n).read_text("utf-8", "replace") for n in ("out", "err"))
+        shutil.rmtree(self._log)
+        return Done(self.process.exitcode, out, err)
+
+
+def run(folder, words, *harm):
+    """A command in a forked process to its end."""
+    return Run(folder, words, *harm).end()
+
+
+def _live(path, words, log, harm):
+    os.chdir(path)
+    for number, name in ((1, "out"), (2, "err")):
+        os.dup2(os.open(log / name, os.O_WRONLY | os.O_CREAT | os.O_APPEND), number)
+    for do, *how in harm:
+        do(*how)
+    main.main([str(w) for w in words], prog_name="carbonmap")
+
+
+def small_files(most):
+    """Let no file grow beyond so many bytes: a write then fails as it does on a full disk."""
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (most, resource.RLIM_INFINITY))
+
+
+def at(module, name, nth, do, *how):
+    """Do harm when a function is called for the nth time, from 0, before it runs."""
+    owner = sys.modules[module]
+    real, calls = getattr(owner, name), iter(range(1_000_000))
+
+    def harmed(*args, **more):
+        if next(calls) == nth:
+            do(*how)
+        return real(*args, **more)
+
+    setattr(owner, name, harmed)
+
+
+def die():
+    """End as in a power cut: SIGKILL runs no handler."""
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def obey_permissions():
+    """Take from root the power to write where permissions forbid it."""
+    if os.geteuid() != 0:
+        return
+    libc = ctypes.CDLL(None, use_errno=True)
+    header = (ctypes.c_uint32 * 2)(0x20080522, 0)  # _LINUX_CAPABILITY_VERSION_3, this process
+    sets = (ctypes.c_uint32 * 6)()
+    assert libc.capget(header, sets) == 0
+    for k in range(3):  # effective, permitted, inheritable; CAP_DAC_OVERRIDE 1, DAC_READ_SEARCH 2
+        sets[k] &= ~0b110
+    assert libc.capset(header, sets) == 0
+
+
+def lose_network():
+    """Leave only a loopback that is down; where the system forbids it, refuse every connection."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    new_user, new_network = 0x10000000, 0x40000000  # CLONE_NEWUSER, CLONE_NEWNET of linux/sched.h
+    if libc.unshare(new_network) and libc.unshare(new_user | new_network):
+        socket.socket.connect = _refuse
+        socket.getaddrinfo = _refuse
+
+
+def _refuse(*_args, **_more):
+    raise OSError("there is no network")
+
+
+def set_variable(name, value):
+    """Set a variable of the environment as if the process had been started with it."""
+    os.environ[name] = value
+    tempfile.tempdir = None
+
+
+def hidden(folder):
+    """What a user does not see below a folder, topmost names only."""
+    found = [p.relative_to(folder) for p in folder.rglob(".*")]
+    return sorted(str(p) for p in found if not any(q in p.parents for q in found))
+
+
+def litter(folder):
+    """Leftovers below a folder: hidden names apart from locks, and drafts."""
+    drafts = [str(p.relative_to(folder)) for p in folder.rglob("*partial*")]
+    return [n for n in hidden(folder) if not n.endswith(".catalog.lock")] + drafts
+
+
+def require_whole(folder, command, before, clean):
+    """No file under a final name is half written, and a mark tells the truth.
+
+    Args:
+        folder: the project.
+        command: the one that was hurt.
+        before: the output's files before it, by name.
+        clean: the same after a run that nobody hurt.
+    """
+    for name, data in folder.products(command.out).items():
+        assert data in (before.get(name), clean.get(name)), f"{name} is neither old nor new"
+    mark = folder.path / command.out / command.mark
+    if mark.exists():
+        assert output.damaged(mark) == []
