@@ -42,7 +42,7 @@ class SplitSpec:
 
     block_m: Annotated[float, Field(gt=0)] = 3000.0
     validation_share: Annotated[float, Field(gt=0, lt=1)] = 0.2
-    buffer_m: Annotated[float, Field(ge=0)] = 300.0
+    buffer_m: Annotated[float, Field(ge=0)] = 150.0
     seed: int = 0
 
 

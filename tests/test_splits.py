@@ -58,7 +58,9 @@ def test_a_stand_exactly_as_far_as_the_buffer_still_trains():
             assert roles.tolist() == [Role.VALIDATION, Role.TRAIN, Role.TRAIN]
             wider = SplitSpec(block_m=1000, buffer_m=100.1, seed=seed, validation_share=0.4)
             assert assign_roles(stands, wider).tolist() == [
-                Role.VALIDATION, Role.BUFFER, Role.TRAIN
+                Role.VALIDATION,
+                Role.BUFFER,
+                Role.TRAIN,
             ]
             return
     pytest.fail("no seed held the first block out")
@@ -95,11 +97,10 @@ def test_another_seed_holds_out_other_blocks_and_the_same_seed_the_same():
 
 def test_the_blocks_held_out_are_the_same_on_every_machine():
     """Python's own hash differs from run to run; a split must not."""
-    stands = shapely.box(*np.mgrid[0:5000:1000, 0:5000:1000].reshape(2, -1), 500, 500)
     centres = np.mgrid[500:5000:1000, 500:5000:1000].reshape(2, -1)
     stands = shapely.buffer(shapely.points(centres.T), 10)
     roles = assign_roles(stands, NO_BUFFER)
-    assert np.flatnonzero(roles == Role.VALIDATION).tolist() == GOLDEN
+    assert np.flatnonzero(roles == Role.VALIDATION).tolist() == [4, 8, 10, 15, 19]
 
 
 def test_blocks_lie_on_the_anchor():

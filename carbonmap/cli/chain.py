@@ -28,11 +28,11 @@ from carbonmap.errors import ConfigError
 from carbonmap.io.raster import Source
 from carbonmap.masks import Threshold
 from carbonmap.project import Project
-from carbonmap.stages import common
 from carbonmap.stages import evaluate as evaluate_
 from carbonmap.stages import labels as labels_
 from carbonmap.stages import mask as mask_
 from carbonmap.stages import predict as predict_
+from carbonmap.stages import scope
 from carbonmap.stages import train as train_
 
 PATH = click.Path(path_type=Path)
@@ -78,7 +78,7 @@ def build_labels(
     source = config.changed(project.inventory, path=inventory, **fields)
     settings = config.changed(project.labels, profile=profile, monte_carlo=monte_carlo)
     project = dataclasses.replace(project, inventory=source, labels=settings)
-    name, grid = common.region_of(project, region)
+    name, grid = scope.region_of(project, region)
     report = labels_.build_labels(
         project,
         name,
@@ -118,7 +118,7 @@ def mask(
     as_json: bool,
 ) -> None:
     """Map where forest stands: 255 forest, 0 other land."""
-    name, grid = common.region_of(project, region)
+    name, grid = scope.region_of(project, region)
     rule = existing(overwrite)
     if method == "threshold":
         bounds = Threshold(min_height, min_ndvi)
@@ -174,7 +174,7 @@ def train(
     chosen = None if inputs is None else tuple(i.strip() for i in inputs.split(",") if i.strip())
     model = config.changed(project.model, kind=kind, inputs=chosen, seed=seed)
     project = dataclasses.replace(project, model=model)
-    name, grid = common.region_of(project, region)
+    name, grid = scope.region_of(project, region)
     periods, rule = parse_periods(dates), existing(overwrite)
     show(train_.train(project, name, grid, periods, labels, out, mask=mask, existing=rule), as_json)
 
@@ -199,7 +199,7 @@ def predict(
     as_json: bool,
 ) -> None:
     """Map carbon density, Mg C/ha, for every date: REGION_YYYY-MM_carbon_density.tif."""
-    name, grid = common.region_of(project, region)
+    name, grid = scope.region_of(project, region)
     periods, rule = parse_periods(dates), existing(overwrite)
     show(
         predict_.predict(project, name, grid, periods, model, out, mask=mask, existing=rule),

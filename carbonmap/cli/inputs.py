@@ -26,8 +26,8 @@ from carbonmap.errors import ConfigError
 from carbonmap.io.raster import Source
 from carbonmap.landscape import County, county_grid
 from carbonmap.project import Project
-from carbonmap.stages import common, setup
 from carbonmap.stages import ingest as ingest_
+from carbonmap.stages import scope, setup
 from carbonmap.stages import simulate as simulate_
 
 PATH = click.Path(path_type=Path)
@@ -82,7 +82,7 @@ def ingest_image(
     **how: Any,
 ) -> None:
     """One date's bands, such as blue=b2.tif,green=b3.tif,red=b4.tif,nir=b5.tif."""
-    name, grid = common.region_of(project, region)
+    name, grid = scope.region_of(project, region)
     warping = ingest_.Warping(**how)
     report = ingest_.ingest_image(
         project.archive, name, grid, parse_bands(bands), date, warping, existing=existing(overwrite)
@@ -103,7 +103,7 @@ def _ingest_layer(kind: str, help_text: str) -> None:
         as_json: bool,
         **how: Any,
     ) -> None:
-        name, grid = common.region_of(project, region)
+        name, grid = scope.region_of(project, region)
         sources = [Source(path) for path in files]
         warping = ingest_.Warping(**how)
         report = ingest_.ingest_layer(

@@ -100,7 +100,8 @@ def _stale(archive: Path) -> dict[Path, str]:
         items = [_layer_item(path, info) for path, info in store.layers(archive, folder.name)]
         if items:
             catalogue.add_child(_collection(folder.name, items))
-    catalogue.normalize_hrefs(str(archive))
+    catalogue.normalize_hrefs(str(archive.absolute()))
+    catalogue.make_all_asset_hrefs_relative()  # so that the archive can be moved
     catalogue.save(pystac.CatalogType.SELF_CONTAINED, stac_io=drafts)
     return {
         path: text

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-import tempfile
+import shutil
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ import pyogrio
 from numpy.typing import NDArray
 
 from carbonmap import crs as crs_
-from carbonmap.errors import InputError, nearest
+from carbonmap.errors import InputError, WriteError, nearest
 from carbonmap.io import files, shapefile
 from carbonmap.outlines import Outlines
 from carbonmap.types import Json
@@ -281,12 +281,26 @@ def read_stands(path: str | Path) -> Frame:
 
 
 def write_shapefile(stands: Frame, path: Path, encoding: str) -> list[Path]:
-    """Write a Shapefile with text in a given encoding, its ``.shp`` last; returns its parts."""
-    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
-        draft = Path(folder) / path.name
+    """Write a Shapefile with text in a given encoding, its ``.shp`` last; returns its parts.
+
+    Raises:
+        WriteError: the disk is full or cannot be written.
+    """
+    folder = files.partial_of(path.with_suffix(""))
+    shutil.rmtree(folder, ignore_errors=True)
+    try:
         with files.writing(path):
+            folder.mkdir(parents=True)
+            draft = folder / path.name
             pyogrio.write_dataframe(stands, draft, driver="ESRI Shapefile", encoding=encoding)
-            parts = sorted(Path(folder).iterdir(), key=lambda p: p.suffix == ".shp")
+            parts = sorted(folder.iterdir(), key=lambda p: p.suffix == ".shp")
             for part in parts:
                 files.publish(part, path.with_name(part.name))
+    except (pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError) as error:
+        raise WriteError(
+            f"cannot write {str(path)!r}: {error}; {files.free_text(path)}; make room and run the "
+            f"same command again"
+        ) from error
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
     return [path.with_name(part.name) for part in parts]

@@ -13,21 +13,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import shapely
-import xarray as xr
 
 from carbonmap import progress
-from carbonmap.errors import GridMismatch, MissingInput, ModelError
 from carbonmap.grid import Grid
-from carbonmap.io import files, maps, raster, stands, vector
+from carbonmap.io import files, maps, raster
 from carbonmap.io.cog import Sums
 from carbonmap.io.maps import MapFile
 from carbonmap.io.output import Work
-from carbonmap.lazy import open_stack, stack_grid
-from carbonmap.project import Project
-from carbonmap.regions import Region, region_grid
 from carbonmap.tiles import Tile, tiles
-from carbonmap.types import Json, Raster
+from carbonmap.types import Json
 
 TILE_PX = 1024
 """Edge of a tile of work. Fixed, since sums over tiles round by tile: a setting would change maps
@@ -122,7 +116,7 @@ def compute_tiles(
         What each map holds, added up in the order of the tiles.
     """
     todo = list(tiles(grid, TILE_PX))
-    left = [tile for tile in todo if tile.name not in work.done]
+    left = [tile for tile in todo if not _is_done(work, made, tile)]
 
     def one(tile: Tile) -> tuple[str, Json]:
         layers = compute(tile)
@@ -164,11 +158,25 @@ def _ahead(
 def _write_tile(one: MapFile, layer: Layer, tile: Tile, work: Work) -> Json:
     """Write one map's tile and say what it holds."""
     data = np.asarray(layer, dtype=one.layer.dtype)
-    raster.write_tile(one.tile(work, tile.name), data, tile.grid, one.layer.nodata)
+    path = one.tile(work, tile.name)
+    raster.write_tile(path, data, tile.grid, one.layer.nodata)
     weighed = 0.0
     if data.dtype.kind == "f":
         weighed = float(np.nansum(data * tile.grid.pixel_area_ha(), dtype=np.float64))
-    return Written(Sums.of(data, one.layer.nodata), weighed).to_json()
+    held = Written(Sums.of(data, one.layer.nodata), weighed)
+    return {**held.to_json(), "crc32": files.crc32(path)}
+
+
+def _is_done(work: Work, made: Mapping[str, MapFile], tile: Tile) -> bool:
+    """Whether a tile's files are still what the journal says was written."""
+    facts = work.done.get(tile.name)
+    if facts is None or facts.get("empty"):
+        return facts is not None
+    paths = {name: one.tile(work, tile.name) for name, one in made.items()}
+    return all(
+        path.is_file() and files.crc32(path) == facts["maps"][name]["crc32"]
+        for name, path in paths.items()
+    )
 
 
 def _full(todo: Sequence[Tile], work: Work) -> list[Tile]:
@@ -196,155 +204,6 @@ def write_maps(
 def require_space(folder: Path, grid: Grid, count: int) -> None:
     """Refuse a run whose maps the disk cannot hold: tiles, maps and their overviews together."""
     files.require_space(folder, int(2.5 * BYTES_PER_PIXEL * grid.size * count))
-
-
-def one_image(archive: Path, region: str, dates: Sequence[str]) -> tuple[xr.Dataset, str]:
-    """The stack with the single image that the dates select, and its day.
-
-    Raises:
-        MissingInput: they select none, or several.
-    """
-    stack = open_stack(archive, region, dates)
-    days = [str(t)[:10] for t in stack["time"].values]
-    if len(days) > 1:
-        raise MissingInput(
-            f"{', '.join(dates)} selects {len(days)} images of {region!r} ({', '.join(days)}); "
-            f"name "
-            f"one by its day, as in --dates {days[0]}"
-        )
-    return stack, days[0]
-
-
-def require_layers(stack: xr.Dataset, names: Sequence[str]) -> None:
-    """Refuse to start without the layers that the work reads.
-
-    Raises:
-        MissingInput: one was never ingested.
-    """
-    commands = {"elevation": "dem", "canopy_height": "canopy-height", "image": "image"}
-    for name in names:
-        if name not in stack:
-            raise MissingInput(
-                f"region {stack.attrs['region']!r} has no {name.replace('_', ' ')} in the archive; "
-                f"run `carbonmap ingest {commands[name]} …` first"
-            )
-
-
-def layer_hashes(archive: Path, region: str, names: Sequence[str]) -> Json:
-    """By which the archive's layers are known again: their marks, which hold every chunk's hash."""
-    return {name: files.sha256(archive / region / name / "layer.json") for name in names}
-
-
-def grid_of(region: Region) -> Grid:
-    """The grid of a region, its boundary file read where it has one."""
-    if region.boundary is None:
-        return region_grid(region)
-    return region_grid(region, stands.read_boundary(region.boundary, region.crs).bounds)
-
-
-def region_of(project: Project, name: str | None) -> tuple[str, Grid]:
-    """Name and grid of the region that a command works on."""
-    region = project.find_region(name)
-    return region.name, grid_of(region)
-
-
-def outline_of(project: Project, name: str) -> shapely.Geometry:
-    """The land of a region in its grid's CRS: its boundary, or the grid's box where it has none."""
-    region = project.find_region(name)
-    if region.boundary is None:
-        return shapely.box(*grid_of(region).bounds)
-    return stands.read_boundary(region.boundary, region.crs)
-
-
-def require_grid(project: Project, name: str, grid: Grid) -> None:
-    """Refuse to work where the project's region no longer is the one that was ingested.
-
-    Raises:
-        GridMismatch: the archive's layers lie on another grid.
-    """
-    held = stack_grid(project.archive, name)
-    if held != grid:
-        raise GridMismatch(f"archive region {name!r}", got=held, want=grid)
-
-
-def region_json(project: Project, name: str, grid: Grid) -> Json:
-    """A region as output remembers it: its grid, and its boundary's content."""
-    boundary = project.find_region(name).boundary
-    held = None if boundary is None else vector.hash_inputs(boundary)
-    return {"name": name, "grid": grid.to_json(), "boundary": held}
-
-
-def image_days(archive: Path, region: str, dates: Sequence[str]) -> list[str]:
-    """Days of the images that the dates select.
-
-    Raises:
-        MissingInput: a date selects none, or two images would be one month's map.
-    """
-    for period in dates:
-        open_stack(archive, region, [period])
-    days = [str(t)[:10] for t in open_stack(archive, region, dates)["time"].values]
-    months = [day[:7] for day in days]
-    twice = sorted({m for m in months if months.count(m) > 1})
-    if twice:
-        both = [d for d in days if d[:7] in twice]
-        raise MissingInput(
-            f"{', '.join(dates)} selects several images of one month ({', '.join(both)}), and a "
-            f"map "
-            f"is named by its month; name one of them by its day"
-        )
-    return days
-
-
-def require_model_layers(stack: xr.Dataset, layers: Sequence[str]) -> list[str]:
-    """Names of the archive's layers behind what a model reads.
-
-    Raises:
-        MissingInput: one was never ingested.
-        ModelError: the image lacks a band.
-    """
-    known = ("elevation", "canopy_height")
-    bands = [name for name in layers if name not in known]
-    names = ["image"] if bands else []
-    names += [name for name in layers if name in known]
-    require_layers(stack, names)
-    if bands:
-        have = [str(b) for b in stack["band"].values]
-        if lost := [b for b in bands if b not in have]:
-            raise ModelError(
-                f"the model reads band {', '.join(lost)}, and the image has {', '.join(have)}; "
-                f"ingest "
-                f"it with all bands"
-            )
-    return names
-
-
-def read_layers(
-    stack: xr.Dataset, grid: Grid, part: Grid, layers: Sequence[str], halo: int
-) -> dict[str, Raster]:
-    """Layers of a tile and the land around it, NaN beyond the region.
-
-    Args:
-        stack: the region's layers with one image.
-        grid: the region's.
-        part: the tile's.
-        layers: bands of the image, ``elevation`` or ``canopy_height``.
-        halo: pixels around the tile.
-
-    Returns:
-        By name, each of the shape of ``part.padded(halo)``.
-    """
-    wide = part.padded(halo)
-    held = wide.intersection(grid)
-    assert held is not None  # a tile lies in its region
-    rows, cols = grid.roi_of(held)
-    near = stack.isel(y=rows, x=cols)
-    found = {}
-    for name in layers:
-        source = near[name] if name in near else near["image"].isel(time=0).sel(band=name)
-        out = np.full(wide.shape, np.nan, dtype=np.float32)
-        out[wide.roi_of(held)] = source.values
-        found[name] = out
-    return found
 
 
 def error_line(judged: Json) -> str:

@@ -13,7 +13,7 @@ from carbonmap import checkpoint, fields, progress
 from carbonmap.coverage import polygon_coverage
 from carbonmap.errors import CorruptData, MissingInput
 from carbonmap.grid import Grid
-from carbonmap.io import figures, files, maps, output, raster, vector
+from carbonmap.io import figures, files, lattice, maps, output, vector
 from carbonmap.io.output import Existing
 from carbonmap.metrics import SSIM_RADIUS, Errors, Similarity, errors, similarity
 from carbonmap.project import Project
@@ -87,8 +87,8 @@ class Comparison:
     def tile(self, tile: Tile) -> tuple[dict[Role, Judged], Raster, Raster, Ints]:
         """Errors of a tile by role, and its map, truth and roles (255 where nothing counts)."""
         wide = tile.grid.padded(SSIM_RADIUS)
-        estimate = raster.read_on_grid(self.path, wide, "map")
-        truth = raster.read_on_grid(self.truth, wide, "truth")
+        estimate = lattice.read_on_grid(self.path, wide, "map")
+        truth = lattice.read_on_grid(self.truth, wide, "truth")
         role = np.where(self._usable(wide), self._roles(wide), 255)
         found = {}
         for one in Role:
@@ -101,7 +101,7 @@ class Comparison:
     def _usable(self, grid: Grid) -> Bool:
         usable = np.ones(grid.shape, dtype=bool)
         if self.coverage is not None:
-            share = raster.read_on_grid(self.coverage, grid, "truth")
+            share = lattice.read_on_grid(self.coverage, grid, "truth")
             usable &= np.nan_to_num(share) >= self.min_coverage
         forest = read_forest(self.mask, grid)
         return usable if forest is None else usable & forest

@@ -23,7 +23,7 @@ from carbonmap.io.stands import Fields, Inventory, read_inventory
 from carbonmap.labels import StandSums, stand_sums
 from carbonmap.lazy import open_stack
 from carbonmap.project import Project
-from carbonmap.stages import common, label_report
+from carbonmap.stages import common, label_report, scope
 from carbonmap.stages.common import TILE_PX, Report
 from carbonmap.stages.label_report import Stock
 from carbonmap.stages.mask import check_mask, read_forest
@@ -136,12 +136,12 @@ def build_labels(
     path, fields = _inventory(project)
     profile = _profile(project)
     stack = open_stack(project.archive, region)
-    common.require_layers(stack, ("canopy_height",))
-    common.require_grid(project, region, grid)
+    scope.require_layers(stack, ("canopy_height",))
+    scope.require_grid(project, region, grid)
     check_mask(mask, grid)
     origin: Json = {
         "stage": "build-labels",
-        "region": common.region_json(project, region, grid),
+        "region": scope.region_json(project, region, grid),
         "fields": dataclasses.asdict(fields)
         | {key: getattr(project.inventory, key) for key in ("encoding", "layer", "nodata")},
         "assume_crs": project.inventory.assume_crs,
@@ -151,7 +151,7 @@ def build_labels(
         "keep_going": keep_going,
         "style_range_mg_c_ha": list(project.output.style_range_mg_c_ha),
         "inputs": vector.hash_inputs(path)
-        | common.layer_hashes(project.archive, region, ("canopy_height",))
+        | scope.layer_hashes(project.archive, region, ("canopy_height",))
         | ({"mask": files.sha256(mask)} if mask else {}),
     }
     with output.claim(out / MARK, origin, existing) as work:
@@ -168,7 +168,7 @@ def build_labels(
             assume_crs=project.inventory.assume_crs,
             keep_going=keep_going,
         )
-        stock = label_report.stock(inventory, profile, common.outline_of(project, region), stratum)
+        stock = label_report.stock(inventory, profile, scope.outline_of(project, region), stratum)
         scene = Scene(stock, stack["canopy_height"], mask, work.folder)
         made = _maps(project, grid, out, origin, profile, region)
         common.require_space(out, grid, len(made))

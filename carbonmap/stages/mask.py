@@ -8,7 +8,7 @@ from pathlib import Path
 from carbonmap import masks
 from carbonmap.errors import InputError, MissingInput
 from carbonmap.grid import Grid
-from carbonmap.io import cog, files, maps, mosaic, output, raster
+from carbonmap.io import cog, files, lattice, maps, mosaic, output, raster
 from carbonmap.io.cog import Sums
 from carbonmap.io.maps import MapFile
 from carbonmap.io.output import Existing
@@ -16,7 +16,7 @@ from carbonmap.io.raster import Source
 from carbonmap.io.style import MASK_COLOURS
 from carbonmap.lazy import stack_grid
 from carbonmap.masks import Threshold
-from carbonmap.stages import common
+from carbonmap.stages import common, scope
 from carbonmap.stages.common import Report
 from carbonmap.tiles import Tile
 from carbonmap.types import Bool, Ints, Json
@@ -53,8 +53,8 @@ def threshold_mask(
         out: the mask, ``.tif``.
         existing: what to do about a mask made otherwise.
     """
-    stack, day = common.one_image(archive, region, dates)
-    common.require_layers(stack, ("canopy_height",))
+    stack, day = scope.one_image(archive, region, dates)
+    scope.require_layers(stack, ("canopy_height",))
     image = stack["image"].isel(time=0)
 
     def compute(tile: Tile) -> Ints:
@@ -68,7 +68,7 @@ def threshold_mask(
         "method": "threshold",
         "min_height_m": settings.min_height_m,
         "min_ndvi": settings.min_ndvi,
-        "inputs": common.layer_hashes(archive, region, ("canopy_height", f"image_{day}")),
+        "inputs": scope.layer_hashes(archive, region, ("canopy_height", f"image_{day}")),
     }
     return _write(stack_grid(archive, region), out, origin, lambda _: compute, existing)
 
@@ -154,9 +154,9 @@ def check_mask(path: Path | None, grid: Grid) -> None:
             f"--mask {str(path)!r} holds {head['name']!r}, not a forest mask; make one with "
             f"`carbonmap mask --method layer --layer {path} --forest-classes …`"
         )
-    raster.read_on_grid(path, grid[:1, :1], "--mask")
+    lattice.read_on_grid(path, grid[:1, :1], "--mask")
 
 
 def read_forest(path: Path | None, grid: Grid) -> Bool | None:
     """Where a mask says forest on a tile; None where there is no mask."""
-    return None if path is None else masks.is_forest(raster.read_on_grid(path, grid, "--mask"))
+    return None if path is None else masks.is_forest(lattice.read_on_grid(path, grid, "--mask"))

@@ -20,7 +20,7 @@ from carbonmap.io.cog import Layer
 from carbonmap.io.maps import DENSITY_UNITS, MapFile
 from carbonmap.io.output import Existing
 from carbonmap.project import Project
-from carbonmap.stages import common
+from carbonmap.stages import common, scope
 from carbonmap.stages.common import Report
 from carbonmap.stages.mask import check_mask, read_forest
 from carbonmap.tiles import Tile
@@ -57,7 +57,7 @@ class Job:
         if not wanted.any():
             return None
         model = self.loaded.model
-        layers = common.read_layers(self.stack, self.grid, tile.grid, model.layers, model.halo)
+        layers = scope.read_layers(self.stack, self.grid, tile.grid, model.layers, model.halo)
         out = np.where(wanted, model.predict(layers, tile.grid), np.float32(np.nan))
         return out if np.isfinite(out).any() else None
 
@@ -100,7 +100,7 @@ def predict(
         MissingInput: a date has no image, or a layer that the model reads was never ingested.
     """
     loaded = checkpoint.load(model_folder)
-    common.require_grid(project, region, grid)
+    scope.require_grid(project, region, grid)
     if loaded.card["pixel_m"] != grid.pixel_m:
         raise ModelError(
             f"model {str(model_folder)!r} learned from pixels of {loaded.card['pixel_m']:g} m and "
@@ -109,7 +109,7 @@ def predict(
     check_mask(mask, grid)
     reports = [
         _one_map(project, region, grid, day, loaded, model_folder, out, mask, existing)
-        for day in common.image_days(project.archive, region, dates)
+        for day in scope.image_days(project.archive, region, dates)
     ]
     return Report("\n".join(map(str, reports)), {"maps": [r.data for r in reports]})
 
@@ -126,16 +126,16 @@ def _one_map(
     existing: Existing,
 ) -> Report:
     final = out / f"{region}_{day[:7]}_{NAME}.tif"
-    stack, _ = common.one_image(project.archive, region, [day])
-    names = common.require_model_layers(stack, loaded.model.layers)
+    stack, _ = scope.one_image(project.archive, region, [day])
+    names = scope.require_model_layers(stack, loaded.model.layers)
     origin: Json = {
         "stage": "predict",
-        "region": common.region_json(project, region, grid),
+        "region": scope.region_json(project, region, grid),
         "date": day,
         "model": loaded.sha256,
         "mask": files.sha256(mask) if mask else None,
         "style_range_mg_c_ha": list(project.output.style_range_mg_c_ha),
-        "inputs": common.layer_hashes(
+        "inputs": scope.layer_hashes(
             project.archive, region, [f"image_{day}" if n == "image" else n for n in names]
         ),
     }
@@ -144,7 +144,7 @@ def _one_map(
             return Report(f"{final} is up to date", {"map": str(final), "state": "up to date"})
         common.require_space(final, grid, 1)
         boxed = project.find_region(region).is_box
-        outline = None if boxed else common.outline_of(project, region)
+        outline = None if boxed else scope.outline_of(project, region)
         job = Job(stack, grid, loaded, mask, outline)
         made = _map_file(project, region, grid, day, final, origin, loaded)
 

@@ -10,7 +10,7 @@ from carbonmap import crs as crs_
 from carbonmap.errors import ConfigError, OutputExists
 from carbonmap.io import files, raster
 from carbonmap.regions import Region
-from carbonmap.stages import common
+from carbonmap.stages import scope
 from carbonmap.stages.common import Report
 
 
@@ -57,7 +57,7 @@ def init(
             raise OutputExists(f"{str(path)!r} is there already; edit it, or give --overwrite")
         return Report(f"{path} is up to date", {"config": str(path), "region": name})
     files.write_text(path, text)
-    known = common.grid_of(region)
+    known = scope.grid_of(region)
     box = (
         "\na box is not a boundary: give the outline as `boundary` for totals"
         if region.is_box

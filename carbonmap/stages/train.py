@@ -15,13 +15,13 @@ from carbonmap import checkpoint, fields, progress
 from carbonmap.errors import MissingInput
 from carbonmap.features import FeatureSpec, features_at, valid_pixels
 from carbonmap.grid import Grid
-from carbonmap.io import files, maps, output, raster, vector
+from carbonmap.io import files, lattice, maps, output, vector
 from carbonmap.io.output import Existing
 from carbonmap.metrics import errors
 from carbonmap.models import regressors
 from carbonmap.project import Model, Project
 from carbonmap.splits import Role, assign_roles
-from carbonmap.stages import common
+from carbonmap.stages import common, scope
 from carbonmap.stages.common import TILE_PX, Report
 from carbonmap.stages.labels import MARK, STAND, STANDS, TOTAL
 from carbonmap.stages.mask import check_mask, read_forest
@@ -58,7 +58,7 @@ class Sampler:
     def candidates(self, tile: Tile, role: Role) -> tuple[Bool, Floats]:
         """Pixels of a role that may be used, and the density of all, ``(row, col)``."""
         density, share, stand = (
-            raster.read_on_grid(self.labels / f"{name}.tif", tile.grid, "labels")
+            lattice.read_on_grid(self.labels / f"{name}.tif", tile.grid, "labels")
             for name in (TOTAL, "coverage", STAND.name)
         )
         index = np.nan_to_num(stand).astype(np.int64)
@@ -90,7 +90,7 @@ class Sampler:
                 taken = usable & (fields.uniform(*fields.places(tile.grid), key) < share)
                 if not taken.any():
                     continue
-                layers = common.read_layers(stack, self.grid, tile.grid, spec.layers, spec.halo)
+                layers = scope.read_layers(stack, self.grid, tile.grid, spec.layers, spec.halo)
                 taken &= valid_pixels(layers, spec)
                 rows.append(features_at(layers, spec, self.grid.pixel_m, taken))
                 densities.append(density[taken])
@@ -125,25 +125,25 @@ def train(
         ModelError: there are too few pixels.
     """
     held = output.require_complete(labels / MARK, "labels")
-    common.require_grid(project, region, grid)
+    scope.require_grid(project, region, grid)
     check_mask(mask, grid)
     if maps.map_grid(labels / f"{TOTAL}.tif") != grid:
         raise MissingInput(
             f"labels {str(labels)!r} are of another grid than region {region!r}; build them anew"
         )
     spec = project.model.features
-    days = common.image_days(project.archive, region, dates)
-    stacks = [common.one_image(project.archive, region, [day])[0] for day in days]
-    names = common.require_model_layers(stacks[0], spec.layers)
+    days = scope.image_days(project.archive, region, dates)
+    stacks = [scope.one_image(project.archive, region, [day])[0] for day in days]
+    names = scope.require_model_layers(stacks[0], spec.layers)
     layers = [n for n in names if n != "image"] + [f"image_{day}" for day in days]
     origin: Json = {
         "stage": "train",
-        "region": common.region_json(project, region, grid),
+        "region": scope.region_json(project, region, grid),
         "model": dataclasses.asdict(project.model),
         "min_coverage": project.labels.min_coverage,
         "dates": days,
         "mask": files.sha256(mask) if mask else None,
-        "inputs": common.layer_hashes(project.archive, region, layers)
+        "inputs": scope.layer_hashes(project.archive, region, layers)
         | {"labels": files.sha256(labels / MARK)},
     }
     with output.claim(out / checkpoint.MARK, origin, existing) as work:

@@ -4,6 +4,7 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -44,16 +45,29 @@ def place(county, tmp_path):
 
 
 @pytest.fixture(scope="session")
-def clean(county, tmp_path_factory):
-    """By command, the files that it makes when nobody hurts it."""
+def unhurt(county, tmp_path_factory):
+    """By command, the files that it makes when nobody hurts it, and the seconds that it takes."""
     folder = Folder(tmp_path_factory.mktemp("clean") / "place")
     shutil.copytree(county.path, folder.path)
     made = {}
     for name, command in COMMANDS.items():
+        start = time.monotonic()
         done = run(folder, command.words)
         assert done.code == 0, done.err
-        made[name] = folder.products(command.out)
+        made[name] = folder.products(command.out), time.monotonic() - start
     return made
+
+
+@pytest.fixture
+def clean(unhurt):
+    """By command, the files that it makes when nobody hurts it."""
+    return {name: made for name, (made, _) in unhurt.items()}
+
+
+@pytest.fixture
+def pace(unhurt):
+    """By command, the seconds that it takes on this machine."""
+    return {name: seconds for name, (_, seconds) in unhurt.items()}
 
 
 class Disk:

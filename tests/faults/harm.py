@@ -9,14 +9,12 @@ import ctypes
 import multiprocessing
 import os
 import resource
-import shutil
 import signal
 import socket
 import sys
 import tempfile
 import time
 from dataclasses import dataclass
-from pathlib import Path
 
 from carbonmap.cli import main
 from carbonmap.io import output
@@ -95,10 +93,14 @@ class Run:
     """
 
     def __init__(self, folder, words, *harm):
-        self._log = Path(tempfile.mkdtemp(prefix="faults"))
         self.folder = folder
-        self.process = _server.Process(target=_live, args=(folder.path, words, self._log, harm))
+        streams = [_server.Pipe(duplex=False) for _ in range(2)]
+        self._said = [said for said, _ in streams]
+        ends = [end for _, end in streams]
+        self.process = _server.Process(target=_live, args=(folder.path, words, ends, harm))
         self.process.start()
+        for end in ends:
+            end.close()
 
     @property
     def pid(self):
@@ -124,12 +126,12 @@ class Run:
     def end(self):
         """How it ended."""
         self.process.join(PATIENCE_S)
-        if self.process.is_alive():
+        hangs = self.process.is_alive()
+        if hangs:
             self.process.kill()
-            raise AssertionError(f"hangs: {(self._log / 'err').read_text('utf-8', 'replace')}")
-        out, err = ((self._log / n).read_text("utf-8", "replace") for n in ("out", "err"))
-        shutil.rmtree(self._log)
-        return Done(self.process.exitcode, out, err)
+        done = Done(self.process.exitcode, *map(_text, self._said))
+        assert not hangs, f"hangs: {done}"
+        return done
 
 
 def run(folder, words, *harm):
@@ -137,18 +139,28 @@ def run(folder, words, *harm):
     return Run(folder, words, *harm).end()
 
 
-def _live(path, words, log, harm):
+def _text(stream):
+    """All that was said; a command in good health says less than a pipe holds."""
+    with os.fdopen(os.dup(stream.fileno()), encoding="utf-8", errors="replace") as reader:
+        stream.close()
+        return reader.read()
+
+
+def _live(path, words, ends, harm):
     os.chdir(path)
-    for number, name in ((1, "out"), (2, "err")):
-        os.dup2(os.open(log / name, os.O_WRONLY | os.O_CREAT | os.O_APPEND), number)
+    for number, end in enumerate(ends, 1):
+        os.dup2(end.fileno(), number)
+        end.close()
     for do, *how in harm:
         do(*how)
     main.main([str(w) for w in words], prog_name="carbonmap")
 
 
 def small_files(most):
-    """Let no file grow beyond so many bytes: a write then fails as it does on a full disk."""
-    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    """Let no file grow beyond so many bytes: a write then fails as it does on a full disk.
+
+    Python ignores the signal that would end the process.
+    """
     resource.setrlimit(resource.RLIMIT_FSIZE, (most, resource.RLIM_INFINITY))
 
 
@@ -168,6 +180,11 @@ def at(module, name, nth, do, *how):
 def die():
     """End as in a power cut: SIGKILL runs no handler."""
     os.kill(os.getpid(), signal.SIGKILL)
+
+
+def send_itself(number):
+    """Get a signal, as from Ctrl-C or from a batch system."""
+    os.kill(os.getpid(), number)
 
 
 def obey_permissions():
@@ -202,16 +219,11 @@ def set_variable(name, value):
     tempfile.tempdir = None
 
 
-def hidden(folder):
-    """What a user does not see below a folder, topmost names only."""
-    found = [p.relative_to(folder) for p in folder.rglob(".*")]
-    return sorted(str(p) for p in found if not any(q in p.parents for q in found))
-
-
 def litter(folder):
-    """Leftovers below a folder: hidden names apart from locks, and drafts."""
-    drafts = [str(p.relative_to(folder)) for p in folder.rglob("*partial*")]
-    return [n for n in hidden(folder) if not n.endswith(".catalog.lock")] + drafts
+    """Hidden names and drafts below a folder, the topmost only; the archive keeps a lock."""
+    found = [p.relative_to(folder) for n in (".*", "*partial*", "tmp*") for p in folder.rglob(n)]
+    top = {str(p) for p in found if not any(q in p.parents for q in found)}
+    return sorted(n for n in top if not n.endswith(".catalog.lock"))
 
 
 def require_whole(folder, command, before, clean):

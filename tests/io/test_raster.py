@@ -8,7 +8,7 @@ from rasterio.transform import from_origin
 from carbonmap import crs
 from carbonmap.errors import GridError, GridMismatch, InputError, MissingInput
 from carbonmap.grid import Grid
-from carbonmap.io import mosaic, raster
+from carbonmap.io import lattice, mosaic, raster
 from carbonmap.io.raster import Source
 from carbonmap.tiles import tiles
 
@@ -26,7 +26,7 @@ def write(path, data, transform, crs="EPSG:32648", nodata=None, **more):
 
 
 def geographic(tmp_path, seed=0, name="ll.tif", **more):
-    west, south, east, north = crs.transform_bounds(GRID.crs, "EPSG:4326", GRID.bounds)
+    west, _, _, north = crs.transform_bounds(GRID.crs, "EPSG:4326", GRID.bounds)
     data = np.random.default_rng(seed).integers(0, 40, (400, 420)).astype(np.uint8)
     data[100:140, 100:140] = 255
     step = 8.983e-5
@@ -108,7 +108,6 @@ def test_tiles_that_abut_are_one_raster_without_a_seam(tmp_path):
 
 
 def test_of_overlapping_sources_the_first_with_data_counts(tmp_path):
-    left, _, _, top = GRID.bounds
     first = np.full(GRID.shape, 7, np.uint8)
     first[:20] = 255
     a = Source(write(tmp_path / "a.tif", first, GRID.transform, nodata=255))
@@ -211,10 +210,10 @@ def test_an_old_chinese_datum_is_refused_and_cgcs2000_noted(tmp_path):
 def test_a_raster_off_the_lattice_is_refused_and_one_on_it_is_read_anywhere(tmp_path):
     data = np.random.default_rng(3).random(GRID.shape).astype(np.float32)
     path = write(tmp_path / "a.tif", data, GRID.transform)
-    got = raster.read_on_grid(path, GRID.padded(5))
+    got = lattice.read_on_grid(path, GRID.padded(5))
     np.testing.assert_array_equal(got[5:-5, 5:-5], data)
     assert np.isnan(got[:5]).all()
-    np.testing.assert_array_equal(raster.read_on_grid(path, GRID[7:20, 3:9]), data[7:20, 3:9])
+    np.testing.assert_array_equal(lattice.read_on_grid(path, GRID[7:20, 3:9]), data[7:20, 3:9])
     other = Grid.covering(GRID.bounds, GRID.crs, 16, (8.0, 8.0))
     with pytest.raises(GridMismatch, match="not on the project grid"):
-        raster.read_on_grid(path, other)
+        lattice.read_on_grid(path, other)

@@ -63,7 +63,7 @@ def test_a_block_that_is_not_one_chunk_is_refused(tmp_path):
             store.write_block(array, None, roi, np.zeros((1, 1), np.float32))
 
 
-def test_a_layer_says_what_it_is_and_reads_back(layer):
+def test_a_layer_says_what_it_is_and_reads_back():
     assert LayerInfo.from_json(INFO.to_json()) == INFO
     image = LayerInfo("image", GRID, ("red", "nir"), "1", "reflectance", "2020-08-27")
     assert LayerInfo.from_json(image.to_json()) == image

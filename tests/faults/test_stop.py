@@ -1,0 +1,199 @@
+"""Runs that are killed, interrupted, or begun twice."""
+
+import os
+import random
+import shutil
+import signal
+
+import pytest
+
+from tests.conftest import Folder
+from tests.faults.harm import COMMANDS, Run, at, die, litter, require_whole, run, send_itself
+
+pytestmark = pytest.mark.faults
+
+EACH = pytest.mark.parametrize("name", COMMANDS)
+
+STAGES = {
+    "build-labels": [
+        ("carbonmap.io.output", "_admit"),
+        ("carbonmap.stages.labels", "_first_pass"),
+        ("carbonmap.io.raster", "write_tile"),
+        ("carbonmap.io.cog", "write_cog"),
+        ("carbonmap.io.cog", "verify"),
+        ("carbonmap.io.vector", "write_stands"),
+        ("carbonmap.io.figures", "draw_map"),
+        ("carbonmap.io.output", "write_mark"),
+    ],
+    "ingest": [
+        ("carbonmap.io.store", "create"),
+        ("carbonmap.io.store", "write_block"),
+        ("carbonmap.io.files", "sync_tree"),
+        ("carbonmap.io.output", "write_mark"),
+        ("carbonmap.io.stac", "refresh"),
+    ],
+}
+"""Functions in which a signal finds a command."""
+
+ANY_MAP = [
+    ("carbonmap.io.raster", "write_tile"),
+    ("carbonmap.io.cog", "write_cog"),
+    ("carbonmap.io.output", "write_mark"),
+]
+"""The same of any command that makes a map from tiles."""
+
+
+@pytest.fixture
+def ends_well(place, clean):
+    """Run a command to its end: all of it is as if nobody had hurt it, and nothing lies about."""
+
+    def check(name):
+        done = run(place, COMMANDS[name].words)
+        assert done.code == 0, done.err
+        assert place.products(COMMANDS[name].out) == clean[name]
+        assert litter(place.path) == []
+
+    return check
+
+
+def kill_at_random(place, before, clean, name, rounds, longest):
+    """Kill a command again and again, each time after another part of the time that it takes."""
+    draw = random.Random(f"{name} {rounds}")
+    for _ in range(rounds):
+        wait = draw.uniform(0, longest)
+        done = Run(place, COMMANDS[name].words).after(wait).send(signal.SIGKILL).end()
+        assert done.code in (0, -signal.SIGKILL), done.err
+        require_whole(place, COMMANDS[name], before, clean)
+
+
+@EACH
+def test_a_run_killed_at_random_leaves_nothing_half_and_is_resumed(
+    place, county, clean, pace, ends_well, name
+):
+    """Rows 3 and 4."""
+    kill_at_random(place, county.products(COMMANDS[name].out), clean[name], name, 4, pace[name])
+    ends_well(name)
+
+
+@pytest.mark.slow
+@EACH
+def test_a_run_killed_fifty_times_leaves_nothing_half_and_is_resumed(
+    place, county, clean, pace, ends_well, name
+):
+    """Rows 3 and 4."""
+    kill_at_random(place, county.products(COMMANDS[name].out), clean[name], name, 50, pace[name])
+    ends_well(name)
+
+
+def kill_at_renames(place, before, clean, name, step, words):
+    """Kill a command at its renames, every `step` of them, until it has no more; how many."""
+    nth = 0
+    while True:
+        done = run(place, words, (at, "os", "replace", nth, die))
+        assert done.code in (0, -signal.SIGKILL), done.err
+        require_whole(place, COMMANDS[name], before, clean)
+        if done.code == 0:
+            return nth
+        nth += step
+
+
+@pytest.mark.parametrize("step", [9, pytest.param(1, marks=pytest.mark.slow)])
+@EACH
+def test_a_run_killed_between_two_renames_leaves_nothing_half_and_is_resumed(
+    place, county, clean, ends_well, name, step
+):
+    """Rows 3 and 4: with every tile made, the renames left are those of the products."""
+    command = COMMANDS[name]
+    before = county.products(command.out)
+    run(place, command.words, (at, "carbonmap.io.output", "write_mark", 0, die))
+    assert kill_at_renames(place, before, clean[name], name, step, command.words) > 2
+    ends_well(name)
+
+
+@pytest.mark.parametrize("step", [11, pytest.param(1, marks=pytest.mark.slow)])
+@EACH
+def test_a_run_killed_while_it_overwrites_leaves_old_files_or_new_and_no_false_mark(
+    place, clean, tmp_path, name, step
+):
+    """Rows 3 and 4."""
+    command = COMMANDS[name]
+    assert run(place, command.words).code == 0
+    before = place.products(command.out)
+    words = (*command.words, *OTHERWISE[name], "--overwrite")
+    shutil.copytree(place.path, tmp_path / "other")
+    other = Folder(tmp_path / "other")
+    assert run(other, words).code == 0
+    wanted = other.products(command.out)
+    assert wanted != before
+    assert kill_at_renames(place, before, wanted, name, step, words) > 2
+    assert place.products(command.out) == wanted
+    assert litter(place.path) == []
+
+
+OTHERWISE = {
+    "build-labels": ("--set", "labels.min_coverage=0.5"),
+    "ingest": ("--scale", "0.5"),
+    "mask": ("--min-height", "8"),
+}
+"""Options by which a command's output is another one."""
+
+
+@EACH
+def test_an_interrupted_run_ends_with_130_says_how_to_go_on_and_is_resumed(place, ends_well, name):
+    """Row 23."""
+    for number, (module, function) in enumerate(STAGES.get(name, ANY_MAP)):
+        which = (signal.SIGINT, signal.SIGTERM)[number % 2]
+        done = run(place, COMMANDS[name].words, (at, module, function, 0, send_itself, which))
+        done.said("interrupted; run the same command again", code=130)
+        assert all(n.endswith(".work") for n in litter(place.path)), function
+    ends_well(name)
+
+
+@pytest.mark.parametrize("which", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_from_outside_at_any_time_ends_a_run_with_130(place, pace, ends_well, which):
+    """Row 23."""
+    draw, command = random.Random(int(which)), COMMANDS["build-labels"]
+    codes = []
+    for _ in range(3):
+        begun = Run(place, command.words).until(".labels.work/owner")
+        done = begun.after(draw.uniform(0, pace["build-labels"] / 2)).send(which).end()
+        if done.code != 0:
+            done.said("run the same command again", code=130)
+        codes.append(done.code)
+    assert 130 in codes
+    ends_well("build-labels")
+
+
+@EACH
+def test_a_second_run_into_the_same_output_is_refused_and_the_first_ends_well(place, clean, name):
+    """Row 22."""
+    command = COMMANDS[name]
+    first = Run(place, command.words).until(".*.work/owner").send(signal.SIGSTOP)
+    second = run(place, command.words)
+    third = run(place, (*command.words, "--overwrite"))
+    first.send(signal.SIGCONT)
+    for refused in (second, third):
+        refused.said("being written by another run", f"process {first.pid} on {os.uname().nodename}")
+    assert first.end().code == 0
+    assert place.products(command.out) == clean[name]
+    assert litter(place.path) == []
+
+
+def test_runs_that_write_different_outputs_at_once_do_not_disturb_each_other(place, clean):
+    runs = [Run(place, command.words) for command in COMMANDS.values()]
+    for name, begun in zip(COMMANDS, runs, strict=True):
+        done = begun.end()
+        assert done.code == 0, done.err
+        assert place.products(COMMANDS[name].out) == clean[name]
+
+
+def test_layers_ingested_at_once_are_all_in_the_catalogue(place):
+    days = ["2020-02-15", "2020-05-15", "2020-08-15"]
+    words = [
+        ("ingest", "image", "--bands", f"red=county/image_{day}_red.tif", "--date", day)
+        for day in days
+    ]
+    for begun in [Run(place, w) for w in words]:
+        assert begun.end().code == 0
+    links = {link["href"] for link in place.json("archive", "demo", "collection.json")["links"]}
+    assert {f"./image_{day}/image_{day}.json" for day in days} <= links
