@@ -119,8 +119,8 @@ def local_equal_area(text: str, bounds: tuple[float, float, float, float]) -> st
 def transform_points(source: str, target: str, x: Floats, y: Floats) -> tuple[Floats, Floats]:
     """Points from one CRS to another, eastings first whatever the authority's axis order."""
     transformer = pyproj.Transformer.from_crs(parse(source), parse(target), always_xy=True)
-    moved = transformer.transform(x, y)
-    return np.asarray(moved[0]), np.asarray(moved[1])
+    moved = transformer.transform(np.atleast_1d(x), np.atleast_1d(y))
+    return np.atleast_1d(moved[0]), np.atleast_1d(moved[1])
 
 
 def transform_bounds(

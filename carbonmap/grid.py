@@ -16,7 +16,7 @@ from carbonmap.types import Floats
 
 AREA_NODE_PX = 64
 """Spacing of the nodes between which the areal scale is interpolated; over a kilometre it bends by
-less than 1e-9, and nodes sit on the lattice so that a pixel's area never depends on the request."""
+less than 1e-7, and nodes sit on the lattice so that a pixel's area never depends on the request."""
 
 EDGE_PX = 1e-6
 """How far past a pixel edge a bound may lie and still count as on it: coordinates in metres carry
