@@ -17,6 +17,10 @@ SIZE = 160
 FIELDS = ["--volume-field", "HUO_LMGQXJ", "--id-field", "XIAO_BAN"]
 
 
+SPLIT = ["--set", "model.split.block_m=500", "--set", "model.split.buffer_m=50"]
+"""Blocks that fit into 2.5 km."""
+
+
 class Folder:
     """A project folder in which commands run."""
 
@@ -93,4 +97,16 @@ def labelled(ingested, tmp_path_factory):
     shutil.copytree(ingested.path, path)
     folder = Folder(path)
     folder.run("build-labels", "county/inventory.shp", *FIELDS, "-o", "labels")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def mapped(labelled, tmp_path_factory):
+    """The county with a model, a map and an evaluation. Do not write into it."""
+    path = tmp_path_factory.mktemp("mapped") / "project"
+    shutil.copytree(labelled.path, path)
+    folder = Folder(path)
+    folder.run("train", "--model", "ols", "--dates", "2020-11", *SPLIT, "-o", "models/ols")
+    folder.run("predict", "--dates", "2020-11", "--model", "models/ols", "-o", "maps")
+    folder.run("evaluate", "maps", "--truth", "labels", "-o", "evaluation")
     return folder

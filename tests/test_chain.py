@@ -11,24 +11,9 @@ from carbonmap import checkpoint
 from carbonmap.lazy import open_stack, stack_grid
 from carbonmap.splits import Role
 from carbonmap.stages import common, scope
-from tests.conftest import FIELDS, SIZE, Folder
-
-SPLIT = ["--set", "model.split.block_m=500", "--set", "model.split.buffer_m=50"]
-"""Blocks that fit into 2.5 km."""
+from tests.conftest import FIELDS, SIZE, SPLIT, Folder
 
 MAP = "demo_2020-11_carbon_density.tif"
-
-
-@pytest.fixture(scope="module")
-def mapped(labelled, tmp_path_factory):
-    """The county with a model, a map and an evaluation. Do not write into it."""
-    path = tmp_path_factory.mktemp("mapped") / "project"
-    shutil.copytree(labelled.path, path)
-    folder = Folder(path)
-    folder.run("train", "--model", "ols", "--dates", "2020-11", *SPLIT, "-o", "models/ols")
-    folder.run("predict", "--dates", "2020-11", "--model", "models/ols", "-o", "maps")
-    folder.run("evaluate", "maps", "--truth", "labels", "-o", "evaluation")
-    return folder
 
 
 @pytest.fixture

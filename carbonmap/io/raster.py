@@ -7,18 +7,20 @@ import os
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import rasterio
+from rasterio.crs import CRS
 from rasterio.enums import Resampling
-from rasterio.errors import NotGeoreferencedWarning, RasterioError
+from rasterio.errors import CRSError, NotGeoreferencedWarning, RasterioError
 from rasterio.io import MemoryFile
 from rasterio.vrt import WarpedVRT
 
 from carbonmap import crs as crs_
-from carbonmap.errors import InputError, WriteError
+from carbonmap.errors import GridError, InputError, WriteError
 from carbonmap.grid import Grid
 from carbonmap.io import files
 from carbonmap.types import Raster
@@ -72,9 +74,27 @@ class Source:
     nodata: float | None = None
 
 
-def environment() -> rasterio.Env:
-    """GDAL's settings for everything that carbonmap opens."""
-    return rasterio.Env(**OPTIONS)
+@contextlib.contextmanager
+def environment() -> Iterator[None]:
+    """GDAL's settings for everything that carbonmap opens.
+
+    Raises:
+        GridError: its PROJ has no database. Datums would then be shifted in silence.
+    """
+    with rasterio.Env(**OPTIONS):
+        _require_projections()
+        yield
+
+
+@lru_cache
+def _require_projections() -> None:
+    try:
+        CRS.from_epsg(4490)  # any code does
+    except CRSError as error:
+        raise GridError(
+            f"GDAL cannot look up coordinate reference systems ({str(error).strip()}); run "
+            f"`carbonmap doctor`, which says why"
+        ) from None
 
 
 @contextlib.contextmanager

@@ -173,7 +173,9 @@ def test_a_second_run_into_the_same_output_is_refused_and_the_first_ends_well(pl
     third = run(place, (*command.words, "--overwrite"))
     first.send(signal.SIGCONT)
     for refused in (second, third):
-        refused.said("being written by another run", f"process {first.pid} on {os.uname().nodename}")
+        refused.said(
+            "being written by another run", f"process {first.pid} on {os.uname().nodename}"
+        )
     assert first.end().code == 0
     assert place.products(command.out) == clean[name]
     assert litter(place.path) == []
