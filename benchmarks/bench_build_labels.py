@@ -12,8 +12,6 @@ import argparse
 import json
 import shutil
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
 from concurrent.futures import ProcessPoolExecutor
@@ -26,6 +24,7 @@ import rasterio
 import rasterio.shutil
 from exactextract import exact_extract
 from exactextract.raster import NumPyRasterSource
+from probe import carbonmap
 
 from carbonmap import config, landscape
 from carbonmap.io import raster, vector
@@ -45,28 +44,6 @@ COG = {
     "BIGTIFF": "IF_SAFER",
     "NUM_THREADS": "2",
 }
-PROBE = """
-import resource, sys, time
-from carbonmap.cli import main
-start = time.perf_counter()
-code = main.main(sys.argv[1:], standalone_mode=False)
-peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-print("PROBE", time.perf_counter() - start, peak)
-sys.exit(code or 0)
-"""
-
-
-def carbonmap(folder, *words):
-    """Run one command in a process of its own; seconds and peak memory, MB."""
-    done = subprocess.run(
-        [sys.executable, "-c", PROBE, *words],
-        cwd=folder,
-        check=True,
-        capture_output=True,
-        text=True,
-    )
-    _, seconds, peak = done.stdout.splitlines()[-1].split()
-    return float(seconds), float(peak)
 
 
 def draw(tile, county, folder):
@@ -100,7 +77,7 @@ def build(folder):
     """Seconds and peak memory of build-labels, begun anew."""
     shutil.rmtree(folder / "labels", ignore_errors=True)
     fields = ["--volume-field", "HUO_LMGQXJ", "--id-field", "XIAO_BAN"]
-    return carbonmap(folder, "build-labels", "inventory.shp", *fields)
+    return carbonmap(folder, "build-labels", "inventory.shp", *fields)[:2]
 
 
 def coverage_pass(folder, grid):

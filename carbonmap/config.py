@@ -71,7 +71,12 @@ def load(path: Path | None = None, overrides: Sequence[str] = ()) -> Project:
 
 def _validated(raw: dict[str, Any], name: str, folder: Path) -> Project:
     """Through JSON, whose strict reading takes lists for tuples and tables for settings."""
-    document = json.dumps(_with_builtins(raw, name), default=str)
+    document = json.dumps(_with_builtins(raw, name), default=str, ensure_ascii=False)
+    try:
+        document.encode()
+    except UnicodeEncodeError as error:
+        part = document[max(0, error.start - 20) : error.end + 20]
+        raise ConfigError(f"{name}: {part!a} holds bytes that are not UTF-8") from None
     try:
         return SCHEMA.validate_json(document, context={"folder": folder})
     except ValidationError as error:

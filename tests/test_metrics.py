@@ -1,5 +1,6 @@
 import json
 import math
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -47,7 +48,7 @@ def test_a_small_case_by_hand():
 def test_errors_of_parts_add_up_to_those_of_the_whole(cuts, seed):
     prediction, truth = pair(600, seed, holes=0.2)
     edges = [0, *sorted(cuts), 600]
-    parts = [errors(prediction[a:b], truth[a:b]) for a, b in zip(edges, edges[1:])]
+    parts = [errors(prediction[a:b], truth[a:b]) for a, b in pairwise(edges)]
     total, whole = sum(parts, Errors()), errors(prediction, truth)
     assert (total.count, total.missing) == (whole.count, whole.missing)
     for name in ("mae", "rmse", "bias", "r2"):

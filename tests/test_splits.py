@@ -24,18 +24,17 @@ def block_of(stand, spec, anchor=(0, 0)):
     )
 
 
-@given(seed=st.integers(-5, 5), share=st.floats(0.05, 0.95), buffer=st.sampled_from([0, 100, 400]))
+@given(
+    seed=st.integers(-5, 5), share=st.floats(0.05, 0.7), buffer=st.sampled_from([0.0, 50.0, 200.0])
+)
 def test_no_stand_straddles_a_block_and_no_block_two_roles(seed, share, buffer):
     stands = squares(200)
     spec = SplitSpec(block_m=2000, validation_share=share, buffer_m=buffer, seed=seed)
-    try:
-        roles = assign_roles(stands, spec)
-    except ModelError as error:
-        assert buffer and "buffer_m" in str(error)
-        return
+    roles = assign_roles(stands, spec)
     held = {block_of(s, spec) for s in stands[roles == Role.VALIDATION]}
     assert held
-    assert all((block_of(s, spec) in held) == (r == Role.VALIDATION) for s, r in zip(stands, roles))
+    of_held = np.array([block_of(s, spec) in held for s in stands])
+    np.testing.assert_array_equal(of_held, roles == Role.VALIDATION)
 
 
 def test_a_training_stand_is_buffer_exactly_where_a_held_out_one_is_nearer():
@@ -105,7 +104,7 @@ def test_the_blocks_held_out_are_the_same_on_every_machine():
 
 def test_blocks_lie_on_the_anchor():
     stands = squares()
-    shifted = shapely.transform(stands, lambda xy: xy + [12_345, -6_789])
+    shifted = shapely.transform(stands, lambda xy: xy + np.array([12_345, -6_789]))
     np.testing.assert_array_equal(
         assign_roles(shifted, NO_BUFFER, (12_345, -6_789)), assign_roles(stands, NO_BUFFER)
     )

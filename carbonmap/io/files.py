@@ -54,8 +54,8 @@ def require_readable_name(path: Path, what: str) -> None:
         full.encode()
     except UnicodeEncodeError:
         raise InputError(
-            f"{what} {full!a} has a name that is not UTF-8; rename the folder or file (convmv "
-            f"-f gbk -t utf-8 does it for names from Chinese Windows)"
+            f"{what} {full!a} has a name that is not UTF-8; rename it (convmv -f gbk -t utf-8 "
+            f"does so for names from Chinese Windows), or set LC_ALL=C.UTF-8 where it is UTF-8"
         ) from None
 
 

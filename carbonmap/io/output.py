@@ -92,7 +92,9 @@ def claim(mark: Path, origin: Json, existing: Existing = Existing.REFUSE) -> Ite
     files.require_readable_name(mark, "output")
     origin = json.loads(json.dumps(origin))
     folder = mark.parent / f".{mark.stem}.work"
-    if not folder.exists() and _is_up_to_date(mark, origin, existing):
+    with files.writing(mark):
+        begun = folder.exists()
+    if not begun and _is_up_to_date(mark, origin, existing):
         yield None  # nothing is touched, so this holds in a read-only folder as well
         return
     with _lock(mark, folder):

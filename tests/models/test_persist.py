@@ -130,6 +130,6 @@ def test_a_tree_that_would_be_walked_outside_its_arrays_is_refused(kind, wrong):
         return out.getvalue()
 
     data = persist.to_bytes(estimator)
-    persist.from_bytes(repacked(data, lambda name, content: content), "model.skops")
+    persist.from_bytes(repacked(data, lambda _, content: content), "model.skops")
     with pytest.raises(ModelError, match="points outside itself"):
         persist.from_bytes(repacked(data, change), "model.skops")
