@@ -5,8 +5,8 @@ import sys
 
 PROBE = """
 import resource, sys, time
-from carbonmap.cli import main
 start = time.perf_counter()
+from carbonmap.cli import main
 code = main.main(sys.argv[1:], standalone_mode=False)
 peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 print("PROBE", time.perf_counter() - start, peak)
@@ -15,7 +15,11 @@ sys.exit(code or 0)
 
 
 def carbonmap(folder, *words):
-    """Run a command in a folder; seconds of work, peak memory in MB, and what it printed."""
+    """Run a command in a folder.
+
+    Returns:
+        Seconds, imports included; peak memory, MB; and what it printed.
+    """
     told = [sys.executable, "-c", PROBE, *map(str, words)]
     done = subprocess.run(told, cwd=folder, check=True, capture_output=True, text=True)
     *lines, last = done.stdout.splitlines()

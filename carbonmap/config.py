@@ -14,18 +14,20 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from importlib import resources
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
 from carbonmap.allometry import Profile, parse_profiles
 from carbonmap.config_errors import explain
 from carbonmap.errors import ConfigError, MissingInput, nearest
-from carbonmap.project import Inventory, Labels, Model, Output
 from carbonmap.project import Project as Project
 from carbonmap.regions import Region as Region
 from carbonmap.regions import region_grid as region_grid
 from carbonmap.settings import to_toml
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 FILE = "carbonmap.toml"
 """Name of the project file in a project's folder."""
@@ -37,7 +39,7 @@ PROJECT_FILE = "project file (`carbonmap init` writes one)"
 
 SCHEMA = TypeAdapter(Project)
 
-T = TypeVar("T", Inventory, Labels, Model, Output)
+T = TypeVar("T", bound="DataclassInstance")
 
 
 def load(path: Path | None = None, overrides: Sequence[str] = ()) -> Project:
@@ -60,13 +62,22 @@ def load(path: Path | None = None, overrides: Sequence[str] = ()) -> Project:
         _merge(raw, _parse_override(override), override)
     folder = path.resolve().parent if path else Path.cwd()
     project = _validated(raw, name, folder)
+    _check_profiles(project, name)
+    return project
+
+
+def _check_profiles(project: Project, name: str) -> None:
+    """Refuse profile tables that are wrong, used or not, and a profile that is not there."""
+    try:
+        parse_profiles(project.profile)
+    except ConfigError as error:
+        raise ConfigError(f"{name}: {error}") from None
     known = profile_tables(project)
     if project.labels.profile not in known:
         raise ConfigError(
             f"{name}: labels.profile is {project.labels.profile!r}; "
             f"{nearest(project.labels.profile, known)}"
         )
-    return project
 
 
 def _validated(raw: dict[str, Any], name: str, folder: Path) -> Project:

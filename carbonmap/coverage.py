@@ -47,7 +47,7 @@ def polygon_coverage(
     near = np.flatnonzero(shapely.intersects(polygons, shapely.box(*grid.bounds)))
     found = exact_extract(
         source,
-        _Polygons(near, shapely.to_wkb(polygons[near])),
+        Polygons(near, shapely.to_wkb(polygons[near])),
         ["cell_id", "coverage"],
         include_cols=["id"],
         max_cells_in_memory=CELLS_AT_ONCE,
@@ -73,12 +73,15 @@ class _Polygon(JSONFeature):  # type: ignore[misc]  # exactextract ships no type
         return self.wkb
 
 
-class _Polygons(JSONFeatureSource):  # type: ignore[misc]
+class Polygons(JSONFeatureSource):  # type: ignore[misc]
+    """Polygons as exactextract reads them fastest, each with its number as ``id``."""
+
     def __init__(self, numbers: Ints, wkbs: np.ndarray[tuple[int], np.dtype[np.object_]]) -> None:
         super().__init__([])
         self.numbers, self.wkbs = numbers, wkbs
 
     def count(self) -> int:
+        """How many there are."""
         return len(self.numbers)
 
     def __iter__(self) -> Iterator[_Polygon]:

@@ -6,14 +6,21 @@ a PROJ of their own.
 
 from __future__ import annotations
 
+import os
 from functools import lru_cache
 
 import numpy as np
 import pyproj
+import pyproj.network
 from pyproj.exceptions import CRSError
 
 from carbonmap.errors import GridError
 from carbonmap.types import Floats
+
+os.environ["PROJ_NETWORK"] = "OFF"
+pyproj.network.set_network_enabled(False)  # type: ignore[attr-defined]
+# Coordinates must not depend on whether a machine is online. rasterio's and pyogrio's PROJ know
+# the variable alone, and look at it when first used; no option of GDAL reaches them.
 
 EQUAL_AREA_TOLERANCE = 1e-6
 """Largest departure of the areal scale from 1; a UTM zone's is about 1e-3, Albers' about 1e-11."""

@@ -106,7 +106,7 @@ class TileLabels:
 
     Args:
         density: Mg C/ha by pool; NaN where no stand of known stock lies, 0 where it holds none.
-        coverage: share of the pixel inside stands of known stock, 0–1.
+        coverage: share of the pixel inside stands of known stock; above 1 where these overlap.
         stand: 1 + index of the stand that covers most of the pixel; 0 for none.
         source: `HeightSource` codes.
     """
@@ -143,7 +143,7 @@ def spread(
     pixel_ha = _at(pixel_area, cover.cell, shape)
     weight, source = _weights(cover, height, pixel_ha, sums, forest)
     cells = height.size
-    share = np.minimum(np.bincount(cover.cell, cover.fraction, cells), 1.0)
+    share: Floats = np.bincount(cover.cell, cover.fraction, cells).astype(np.float64)
     area = np.broadcast_to(pixel_area, shape).reshape(-1)
     density = {}
     for pool, tonnes in stock.items():

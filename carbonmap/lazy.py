@@ -15,7 +15,7 @@ from carbonmap.errors import GridMismatch, MissingInput, nearest
 from carbonmap.grid import Grid
 from carbonmap.io import files, maps, store
 
-__all__ = ["open_map", "open_stack", "stack_grid"]
+__all__ = ["image_days", "open_map", "open_stack", "stack_grid"]
 
 CHUNKS_PER_BLOCK = 2
 """Zarr chunks per dask chunk along each axis: 16 MB blocks, few enough tasks for a province."""
@@ -27,12 +27,14 @@ def open_stack(archive: str | Path, region: str, dates: Sequence[str] | None = N
     Args:
         archive: the archive folder.
         region: its name there.
-        dates: months (``2020-02``), days or ranges (``2020-02/2020-06``); None takes every image.
+        dates: months (``2020-02``), days or ranges (``2020-02/2020-06``); None takes every image,
+            and an empty sequence none.
 
     Returns:
         ``image`` with dimensions ``(time, band, y, x)``, and ``elevation`` and ``canopy_height``
         with ``(y, x)``, those of them that were ingested; float32, NaN where nothing was measured,
-        with units, names and ``spatial_ref``. Nothing is read yet.
+        with units, names and ``spatial_ref``. Images of other bands than the first's are NaN in
+        those that they lack. Nothing is read yet.
 
     Raises:
         MissingInput: no such archive, region or date.
@@ -41,19 +43,11 @@ def open_stack(archive: str | Path, region: str, dates: Sequence[str] | None = N
     """
     found = _layers(Path(archive), region)
     grid = _one_grid(found)
-    images = [(p, i) for p, i in found if i.date is not None]
-    if dates is not None:
-        images = [(p, i) for p, i in images if any(in_period(str(i.date), d) for d in dates)]
-        if not images:
-            have = ", ".join(str(i.date) for _, i in found if i.date) or "none"
-            raise MissingInput(
-                f"region {region!r} has no image of {', '.join(dates)}; images there: {have}; run "
-                f"`carbonmap ingest image --date …` first"
-            )
+    images = _images_of(found, region, dates)
     variables = {i.kind: (("y", "x"), _dask(p, i), _attrs(i)) for p, i in found if i.date is None}
     data = xr.Dataset(variables, coords={"y": grid.y, "x": grid.x})
     if images:
-        data["image"] = _images(images)
+        data["image"] = _image(images)
     data = data.rio.write_crs(grid.crs).rio.write_transform(grid.transform)
     for axis in ("y", "x"):
         data[axis].attrs.update(units="m", standard_name=f"projection_{axis}_coordinate")
@@ -64,6 +58,33 @@ def open_stack(archive: str | Path, region: str, dates: Sequence[str] | None = N
 def stack_grid(archive: str | Path, region: str) -> Grid:
     """The grid on which a region was ingested."""
     return _one_grid(_layers(Path(archive), region))
+
+
+def image_days(archive: str | Path, region: str, dates: Sequence[str]) -> list[str]:
+    """Days of the images that each of the dates selects, from the layers' marks alone.
+
+    Raises:
+        MissingInput: no such archive or region, or a date selects none.
+    """
+    found = _layers(Path(archive), region)
+    return sorted({str(i.date) for d in dates for _, i in _images_of(found, region, [d])})
+
+
+def _images_of(
+    found: list[tuple[Path, store.LayerInfo]], region: str, dates: Sequence[str] | None
+) -> list[tuple[Path, store.LayerInfo]]:
+    """The images that the dates select."""
+    images = [(p, i) for p, i in found if i.date is not None]
+    if dates is None:
+        return images
+    chosen = [(p, i) for p, i in images if any(in_period(str(i.date), d) for d in dates)]
+    if dates and not chosen:
+        have = ", ".join(str(i.date) for _, i in images) or "none"
+        raise MissingInput(
+            f"region {region!r} has no image of {', '.join(dates)}; images there: {have}; run "
+            f"`carbonmap ingest image --date …` first"
+        )
+    return chosen
 
 
 def _layers(archive: Path, region: str) -> list[tuple[Path, store.LayerInfo]]:
@@ -98,23 +119,35 @@ def _attrs(info: store.LayerInfo) -> dict[str, str]:
     return {"units": info.units, "long_name": info.long_name}
 
 
-def _images(images: list[tuple[Path, store.LayerInfo]]) -> xr.DataArray:
-    bands = list(images[0][1].bands)
-    stacks = []
-    for path, info in images:
-        if sorted(info.bands) != sorted(bands):
-            raise MissingInput(
-                f"image of {info.date} has bands {', '.join(info.bands)} and that of "
-                f"{images[0][1].date} has {', '.join(bands)}; open them by --dates one at a time"
-            )
-        stacks.append(_dask(path, info)[[info.bands.index(b) for b in bands]])
-    times = np.array([info.date for _, info in images], dtype="datetime64[ns]")
+def _image(images: list[tuple[Path, store.LayerInfo]]) -> xr.DataArray:
+    infos = [info for _, info in images]
+    bands = tuple(dict.fromkeys(band for info in infos for band in info.bands))
+    times = np.array([info.date for info in infos], dtype="datetime64[ns]")
+    applied = {
+        "scale_applied": _one_or_all([info.scale for info in infos]),
+        "offset_applied": _one_or_all([info.offset for info in infos]),
+    }
     return xr.DataArray(
-        da.stack(stacks),  # type: ignore[no-untyped-call]
+        da.stack([_bands(path, info, bands) for path, info in images]),  # type: ignore[no-untyped-call]
         dims=("time", "band", "y", "x"),
-        coords={"time": times, "band": bands},
-        attrs=_attrs(images[0][1]),
+        coords={"time": times, "band": list(bands)},
+        attrs=_attrs(infos[0]) | applied,
     )
+
+
+def _bands(path: Path, info: store.LayerInfo, bands: tuple[str, ...]) -> da.Array:
+    """One image's bands in the order asked for, NaN for those that it lacks."""
+    held = _dask(path, info)
+    if info.bands == bands:
+        return held
+    lost = da.full_like(held[0], np.nan)  # type: ignore[no-untyped-call]
+    planes = [held[info.bands.index(b)] if b in info.bands else lost for b in bands]
+    return da.stack(planes)  # type: ignore[no-any-return, no-untyped-call]
+
+
+def _one_or_all(numbers: list[float]) -> float | list[float]:
+    """The number that all images share, else each one's."""
+    return numbers[0] if len(set(numbers)) == 1 else numbers
 
 
 def open_map(path: str | Path) -> xr.Dataset:

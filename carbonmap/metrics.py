@@ -12,7 +12,7 @@ import numpy as np
 from skimage.metrics import structural_similarity
 
 from carbonmap.errors import GridMismatch, ModelError
-from carbonmap.types import Floats, Ints, Json, Plots, Raster
+from carbonmap.types import Floats, Json, Raster
 from carbonmap.windows import window_sum
 
 SSIM_SIGMA = 1.5
@@ -194,54 +194,6 @@ def similarity(prediction: Raster, truth: Raster, data_range: float) -> Similari
     )
     inner = image[SSIM_RADIUS:-SSIM_RADIUS, SSIM_RADIUS:-SSIM_RADIUS][whole]
     return Similarity(int(inner.size), float(inner.sum()))
-
-
-@dataclass(frozen=True)
-class StandMeans:
-    """Sums by stand; ``a + b`` is that of both sets of pixels together.
-
-    Args:
-        count: pixels in which both maps are known, shape ``(stand,)``.
-        prediction: their sum, same shape.
-        truth: same.
-    """
-
-    count: Plots
-    prediction: Plots
-    truth: Plots
-
-    def __add__(self, other: StandMeans) -> StandMeans:
-        return StandMeans(
-            self.count + other.count, self.prediction + other.prediction, self.truth + other.truth
-        )
-
-    def errors(self, which: Ints | None = None) -> Errors:
-        """Errors of the stands' means, each stand counted once.
-
-        Args:
-            which: indices of the stands to count; None for all that have a pixel.
-        """
-        at = np.arange(self.count.size) if which is None else which
-        at = at[self.count[at] > 0]
-        return errors(self.prediction[at] / self.count[at], self.truth[at] / self.count[at])
-
-
-def stand_means(stand: Ints, prediction: Raster, truth: Raster, stands: int) -> StandMeans:
-    """Sums by stand of one tile.
-
-    Args:
-        stand: 1 + index of the stand of every pixel, ``(row, col)``; 0 for none.
-        prediction: same shape.
-        truth: same shape.
-        stands: number of stands.
-    """
-    use = (stand > 0) & np.isfinite(prediction) & np.isfinite(truth)
-    index = stand[use].astype(np.int64) - 1
-    count, pred, true = (
-        np.bincount(index, weights, stands).astype(np.float64)
-        for weights in (None, prediction[use], truth[use])
-    )
-    return StandMeans(count, pred, true)
 
 
 def _ratio(part: float, whole: float) -> float:

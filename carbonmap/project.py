@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import codecs
 import dataclasses
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import AfterValidator, Field
 from pydantic.dataclasses import dataclass
@@ -19,6 +19,14 @@ from carbonmap.settings import STRICT, ProjectPath
 from carbonmap.splits import SplitSpec
 from carbonmap.uncertainty import VOLUME_PERCENT
 
+Kind = Literal["ols", "random-forest", "svr", "gradient-boosting"]
+
+KINDS: tuple[str, ...] = get_args(Kind)
+"""Families of models; `models.regressors.RECIPES`, a layer above, has one recipe for each."""
+
+LEAST_DRAWS = 100
+"""Of these the 2.5 % bounds lie beyond the second and third ones from each end."""
+
 
 def _known_encoding(name: str) -> str:
     try:
@@ -28,6 +36,14 @@ def _known_encoding(name: str) -> str:
             "no encoding that Python knows; Chinese inventories are mostly GBK, newer ones UTF-8"
         ) from None
     return name
+
+
+def _enough_draws(draws: int) -> int:
+    if draws and draws < LEAST_DRAWS:
+        raise ValueError(
+            f"it should be 0 or at least {LEAST_DRAWS}: fewer draws cannot show a 2.5 % bound"
+        )
+    return draws
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -67,13 +83,13 @@ class Labels:
         profile: a built-in carbon profile, or the NAME of a ``[profile.NAME]`` table.
         volume_uncertainty_percent: 95 % half-width of one stand's volume, % of it.
         min_coverage: least share of a pixel inside known stands for it to train a model.
-        monte_carlo: draws of IPCC Approach 2; 0 for Approach 1 alone.
+        monte_carlo: draws of IPCC Approach 2, at least 100; 0 for Approach 1 alone.
     """
 
     profile: str = "stock-expansion"
     volume_uncertainty_percent: Annotated[float, Field(ge=0)] = VOLUME_PERCENT
     min_coverage: Annotated[float, Field(gt=0, le=1)] = 0.9
-    monte_carlo: Annotated[int, Field(ge=0)] = 0
+    monte_carlo: Annotated[int, Field(ge=0), AfterValidator(_enough_draws)] = 0
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -86,7 +102,7 @@ class Model(FeatureSpec):
         split: how stands are held out for validation.
     """
 
-    kind: Literal["ols", "random-forest", "svr", "gradient-boosting"] = "random-forest"
+    kind: Kind = "random-forest"
     seed: Annotated[int, Field(ge=0)] = 0
     split: SplitSpec = SplitSpec()
 

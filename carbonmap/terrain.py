@@ -68,17 +68,6 @@ def slope_aspect(elevation: Raster, pixel_m: float) -> tuple[Raster, Raster]:
     return slope, aspect
 
 
-def aspect_sine_cosine(slope: Raster, aspect: Raster) -> tuple[Raster, Raster]:
-    """Aspect as eastness and northness, which have no jump at north; both 0 on flat land.
-
-    Args:
-        slope: radians; only its zeros are used.
-        aspect: radians, same shape.
-    """
-    faces = np.where(slope == 0, 0.0, 1.0)
-    return np.sin(aspect) * faces, np.cos(aspect) * faces
-
-
 def illumination(
     slope: Raster, aspect: Raster, sun_zenith: Floats | float, sun_azimuth: Floats | float
 ) -> Raster:

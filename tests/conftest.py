@@ -17,6 +17,9 @@ SIZE = 160
 FIELDS = ["--volume-field", "HUO_LMGQXJ", "--id-field", "XIAO_BAN"]
 
 
+MAP = "demo_2020-11_carbon_density.tif"
+"""The one map of the mapped county."""
+
 SPLIT = ["--set", "model.split.block_m=500", "--set", "model.split.buffer_m=50"]
 """Blocks that fit into 2.5 km."""
 
@@ -28,14 +31,14 @@ class Folder:
         self.path = path
 
     def run(self, *words, code=0):
-        """Run a command in this process; its exit code must be `code`."""
+        """Run a command in this process; its exit code must be `code`, None for any."""
         before = Path.cwd()
         os.chdir(self.path)
         try:
             got = main.main([str(w) for w in words], standalone_mode=False)
         finally:
             os.chdir(before)
-        assert (got or 0) == code, f"{words} ended with {got}"
+        assert code is None or (got or 0) == code, f"{words} ended with {got}"
 
     def start(self, *words, **more):
         """Start a command in a process of its own."""
@@ -110,3 +113,9 @@ def mapped(labelled, tmp_path_factory):
     folder.run("predict", "--dates", "2020-11", "--model", "models/ols", "-o", "maps")
     folder.run("evaluate", "maps", "--truth", "labels", "-o", "evaluation")
     return folder
+
+
+@pytest.fixture
+def copy(mapped, tmp_path):
+    shutil.copytree(mapped.path, tmp_path / "project")
+    return Folder(tmp_path / "project")

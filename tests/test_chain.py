@@ -11,15 +11,7 @@ from carbonmap import checkpoint
 from carbonmap.lazy import open_stack, stack_grid
 from carbonmap.splits import Role
 from carbonmap.stages import common, scope
-from tests.conftest import FIELDS, SIZE, SPLIT, Folder
-
-MAP = "demo_2020-11_carbon_density.tif"
-
-
-@pytest.fixture
-def copy(mapped, tmp_path):
-    shutil.copytree(mapped.path, tmp_path / "project")
-    return Folder(tmp_path / "project")
+from tests.conftest import FIELDS, MAP, SIZE, SPLIT, Folder
 
 
 def read(folder, *parts):

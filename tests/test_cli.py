@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import tomllib
 
 import numpy as np
 import pytest
@@ -12,9 +13,12 @@ from click.testing import CliRunner
 from scipy.ndimage import minimum_filter
 
 import carbonmap
+from carbonmap import progress
 from carbonmap.cli import main
 from carbonmap.io.vector import read_stands
-from tests.conftest import FIELDS, SIZE
+from carbonmap.stages import ingest, mask, setup
+from carbonmap.stages.common import Report
+from tests.conftest import FIELDS, SIZE, Folder
 
 
 def density(folder, *parts):
@@ -125,6 +129,8 @@ def test_ingest_twice_is_up_to_date_and_another_file_is_refused(project, capsys)
         (["ingest", "image", "--bands", "red=county/dem.tif", "--date", "2020-13-1"], "YYYY"),
         (["ingest", "canopy-height", "county/truth.tif", "--overwrite"], "can be true"),
         (["mask", "--method", "layer", "--layer", "county/dem.tif"], "--forest-classes"),
+        (["mask", "--method", "threshold", "--dates", "2020-11", "--min-ndvi", "2"], "ndvi is 2"),
+        (["ingest", "dem", "county/dem.tif", "--scale", "nan"], "scale is nan"),
         (["train", "--dates", "2020-1"], "2020-02-15"),
         (["evaluate", "nowhere", "--truth", "labels"], "nowhere"),
         (["--quiet", "build-labels", "--set", "labels.profil=ipcc"], "labels.profil "),
@@ -146,11 +152,98 @@ def test_a_wrong_option_is_exit_code_2():
     assert CliRunner().invoke(main, ["predict", "--nonsense"]).exit_code == 2
 
 
+@pytest.mark.parametrize(
+    ("words", "option"),
+    [
+        (["threshold", "--dates", "2020-11", "--layer", "a.tif"], "--layer"),
+        (["threshold", "--dates", "2020-11", "--forest-classes", "41"], "--forest-classes"),
+        (["layer", "--layer", "a.tif", "--dates", "2020-11"], "--dates"),
+        (["layer", "--layer", "a.tif", "--min-height", "5"], "--min-height"),
+        (["layer", "--layer", "a.tif", "--min-ndvi", "0"], "--min-ndvi"),
+        (["layer", "--forest-classes", "41"], "--layer"),
+    ],
+)
+def test_a_mask_refuses_options_of_the_other_method(words, option):
+    result = CliRunner().invoke(main, ["mask", "--method", *words])
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert option in result.stderr.splitlines()[-1]
+
+
 def test_print_config_shows_what_holds_and_needs_no_argument(project):
     code, out, _ = project.call("predict", "--print-config", "--set", "model.seed=7")
     assert code == 0
     assert "seed = 7" in out
     assert 'default_region = "demo"' in out
+
+
+def shown(folder, capsys, *words):
+    """The settings that a command prints."""
+    folder.run(*words, "--print-config")
+    return tomllib.loads(capsys.readouterr().out)
+
+
+def test_print_config_shows_what_holds_with_the_options_applied(project, capsys):
+    words = ["train", "--model", "svr", "--inputs", "image", "--seed", "0", "--set", "model.seed=7"]
+    model = shown(project, capsys, *words)["model"]
+    assert (model["kind"], model["inputs"], model["seed"]) == ("svr", ["image"], 0)
+    words = ["a.shp", "--group-field", "乡", "--monte-carlo", "0", "--profile", "ipcc"]
+    found = shown(project, capsys, "build-labels", *words, "--set", "labels.monte_carlo=500")
+    assert found["labels"] == {**found["labels"], "profile": "ipcc", "monte_carlo": 0}
+    assert found["inventory"] == {"path": "a.shp", "group_fields": ["乡"], "nodata": []}
+    groups = "inventory.group_fields=['XIANG']"
+    kept = shown(project, capsys, "build-labels", "--set", groups)["inventory"]
+    assert kept["group_fields"] == ["XIANG"]
+
+
+@pytest.mark.parametrize(
+    ("stage", "name", "words"),
+    [
+        (
+            ingest,
+            "ingest_image",
+            ["ingest", "image", "--bands", "red=a.tif", "--date", "2020-11-15"],
+        ),
+        (ingest, "ingest_layer", ["ingest", "dem", "a.tif"]),
+        (mask, "threshold_mask", ["mask", "--method", "threshold", "--dates", "2020-11"]),
+        (
+            mask,
+            "layer_mask",
+            ["mask", "--method", "layer", "--layer", "a", "--forest-classes", "1"],
+        ),
+    ],
+)
+def test_the_projects_threads_reach_the_stage(tmp_path, monkeypatch, stage, name, words):
+    told = []
+    monkeypatch.setattr(stage, name, lambda *_, **how: told.append(how["threads"]) or Report(""))
+    Folder(tmp_path).run(*words, "--region", "huize", "--set", "output.threads=3")
+    assert told == [3]
+
+
+def test_print_config_leaves_the_next_commands_arguments_required(project):
+    project.run("predict", "--print-config")
+    assert CliRunner().invoke(main, ["predict"]).exit_code == 2
+
+
+@pytest.mark.parametrize("encoding", ["gbk", "cp1252", "ascii"])
+def test_a_console_of_any_encoding_can_be_written_to(project, encoding):
+    """Redirected output on Windows has the console's encoding, and not every sign in it."""
+    env = os.environ | {"PYTHONIOENCODING": encoding}
+    code, _, err = project.call("build-labels", "--help", env=env)
+    assert code == 0, err
+    project.run("init", "--region", "会ñ", "--like", "county/dem.tif", "--overwrite")
+    words = ["ingest", "dem", "county/dem.tif", "--json"]
+    code, out, err = project.call(*words, env=env)
+    assert code == 0, err
+    assert "会ñ" in json.loads(out)["path"]
+    words = ["ingest", "dem", "county/dem.tif"]
+    code, out, err = project.call(*words, env=env, encoding=encoding)
+    assert (code, "up to date" in out) == (0, True), err
+
+
+def test_json_keeps_its_letters_where_the_stream_is_utf_8(project, capsys):
+    project.run("init", "--region", "会泽", "--like", "county/dem.tif", "--overwrite")
+    project.run("ingest", "dem", "county/dem.tif", "--json")
+    assert "会泽" in capsys.readouterr().out
 
 
 def test_stands_off_the_region_are_counted_and_their_stock_told(project):
@@ -213,6 +306,53 @@ def test_a_boundary_limits_the_labels_and_the_totals_no_longer_warn(project):
     with rasterio.open(project.path / "cut" / "coverage.tif") as source:
         share = source.read(1)
     assert np.nansum(share) * 0.0256 == pytest.approx(outline.area / 1e4, rel=1e-5)
+
+
+def recipe(folder, *steps):
+    text = "".join(f"[[step]]\nrun = {json.dumps(step)}\n" for step in steps)
+    (folder.path / "recipe.toml").write_text(text, "utf-8")
+
+
+def test_a_recipe_goes_on_after_an_incomplete_step_and_ends_with_3(tmp_path, monkeypatch):
+    ran = []
+
+    def init(_folder, name, **_):
+        ran.append(name)
+        return Report(name, {}, incomplete=name == "first")
+
+    monkeypatch.setattr(setup, "init", init)
+    folder = Folder(tmp_path)
+    recipe(folder, ["init", "--region", "first"], ["init", "--region", "second"])
+    folder.run("run", "recipe.toml", code=3)
+    assert ran == ["first", "second"]
+
+
+def test_quiet_holds_for_every_step_of_a_recipe(tmp_path, capsys):
+    folder = Folder(tmp_path)
+    recipe(folder, ["simulate", "--size", "16"], ["init", "--region", "huize"])
+    steps = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            setup, "init", lambda *_, **__: steps.append(progress.shown.get()) or Report("")
+        )
+        folder.run("--quiet", "run", "recipe.toml")
+        assert capsys.readouterr().err == ""
+        folder.run("run", "recipe.toml")
+    assert "carbonmap init" in capsys.readouterr().err
+    assert steps == [False, True]
+
+
+def test_a_pipeline_goes_on_after_its_project_file_was_edited(tmp_path, capsys):
+    folder = Folder(tmp_path)
+    recipe(folder, ["init", "--region", "huize"])
+    folder.run("run", "recipe.toml")
+    path = tmp_path / "carbonmap.toml"
+    path.write_text(path.read_text("utf-8") + "# mine\n", "utf-8")
+    capsys.readouterr()
+    folder.run("run", "recipe.toml")
+    assert "since it was edited" in capsys.readouterr().out
+    assert path.read_text("utf-8").endswith("# mine\n")
+    folder.run("init", "--region", "huize", code=1)
 
 
 def test_labels_do_not_depend_on_locale_time_zone_or_working_folder(labelled, project):

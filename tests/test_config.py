@@ -12,7 +12,10 @@ from carbonmap import config
 from carbonmap.config import Region, dump, load, region_grid, template
 from carbonmap.errors import ConfigError, GridError, MissingInput
 from carbonmap.features import INPUTS, FeatureSpec
-from carbonmap.project import Inventory, Labels, Model, Output, Project
+from carbonmap.masks import Threshold
+from carbonmap.models.regressors import RECIPES
+from carbonmap.project import KINDS, Inventory, Labels, Model, Output, Project
+from carbonmap.settings import to_toml
 from carbonmap.splits import SplitSpec
 
 SOURCES = """
@@ -76,6 +79,9 @@ def test_the_current_folders_file_is_read_unasked(write, monkeypatch):
         ("[labels]\nprofile = 'ipc'", r"labels\.profile is 'ipc'; did you mean 'ipcc'"),
         ("[labels]\nmin_coverage = 1.5", r"labels\.min_coverage is 1\.5"),
         ("[labels]\nmonte_carlo = true", r"labels\.monte_carlo is True; .*integer"),
+        ("[labels]\nmonte_carlo = 99", r"labels\.monte_carlo is 99; .*at least 100.* 2\.5 % bound"),
+        ("[profile.own]\npool = 3", r"profile 'own': .*unknown key 'pool'; did you mean 'pools'"),
+        ("[profile]\nown = 3", r"profile\.own is 3; it must be a table"),
         ("[model]\nkind = 'random_forest'", r"model\.kind .*did you mean 'random-forest'"),
         ("[model]\ninputs = ['images']", r"model\.inputs .*did you mean 'image'"),
         ("[model.split]\nblok_m = 1", r"model\.split\.blok_m .*did you mean 'block_m'"),
@@ -149,7 +155,7 @@ def test_a_boundary_takes_the_place_of_a_built_in_box_and_keeps_its_lattice(writ
         ("inventory.id_field=2015-08-18", lambda p: p.inventory.id_field, "2015-08-18"),
         ("inventory.id_field=a=b", lambda p: p.inventory.id_field, "a=b"),
         ("region.zion.pixel_m=15", lambda p: p.region["zion"].pixel_m, 15.0),
-        ("profile.own.trees.k.value=2", lambda p: p.profile["own"]["trees"]["k"]["value"], 2),
+        ("output.threads=2", lambda p: p.output.threads, 2),
         ("region.'会泽'={crs='EPSG:32648',pixel_m=1,boundary='b'}", lambda p: len(p.region), 4),
     ],
 )
@@ -177,12 +183,18 @@ def test_a_value_cannot_smuggle_in_other_keys():
 
 
 def test_an_option_replaces_a_setting_under_the_files_rules():
-    labels = config.changed(Labels(), monte_carlo=9, min_coverage=None)
-    assert labels == Labels(monte_carlo=9)
+    labels = config.changed(Labels(), monte_carlo=900, min_coverage=None)
+    assert labels == Labels(monte_carlo=900)
     with pytest.raises(ConfigError, match="options: monte_carlo is -1"):
         config.changed(labels, monte_carlo=-1)
     with pytest.raises(ConfigError, match="options: style_range_mg_c_ha is"):
         config.changed(Output(), style_range_mg_c_ha=(3.0, 1.0))
+    with pytest.raises(ConfigError, match="options: min_ndvi is 2"):
+        config.changed(Threshold(), min_ndvi=2.0)
+
+
+def test_every_kind_of_model_has_its_recipe():
+    assert set(KINDS) == set(RECIPES)
 
 
 def test_a_models_features_are_its_specs():
@@ -212,11 +224,15 @@ texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
 paths = st.from_regex(r"/[a-z 你'\"\\]{1,9}/[a-z0-9]{1,5}", fullmatch=True)
 numbers = st.floats(allow_nan=False, allow_infinity=False)
 corners = st.floats(-1e6, 1e6)
-raw_values = st.recursive(
-    st.booleans() | st.integers(-(2**63), 2**63 - 1) | numbers | texts,
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(texts, inner, max_size=3),
-    max_leaves=6,
-)
+
+
+def own_profile(text, number):
+    """A built-in profile with another description and another factor."""
+    table = config.builtin("profiles")["ipcc"]
+    table["description"] = text
+    stratum = next(iter(table["strata"].values()))
+    stratum["carbon_fraction"] |= {"value": abs(number), "source": text}
+    return table
 
 
 @st.composite
@@ -252,11 +268,10 @@ def projects(draw):
             encoding=draw(st.sampled_from([None, "GBK", "utf-8"])),
         ),
         labels=Labels(
-            min_coverage=draw(st.floats(0.01, 1)), monte_carlo=draw(st.integers(0, 10**9))
+            min_coverage=draw(st.floats(0.01, 1)),
+            monte_carlo=draw(st.just(0) | st.integers(100, 10**9)),
         ),
-        profile=draw(
-            st.dictionaries(texts, st.dictionaries(texts, raw_values, max_size=3), max_size=2)
-        ),
+        profile=draw(st.dictionaries(texts, st.builds(own_profile, texts, numbers), max_size=2)),
         model=Model(
             seed=draw(st.integers(0, 2**62)),
             inputs=tuple(draw(st.lists(st.sampled_from(list(INPUTS)), min_size=1))),
@@ -379,7 +394,8 @@ def test_a_region_with_a_boundary_takes_its_grid_from_the_outline(write):
 
 
 def test_the_built_in_carbon_profiles_and_the_projects_own_are_handed_on(write):
-    tables = config.profile_tables(load(write("[profile.mine]\nx = 1\n")))
+    mine = to_toml({"profile": {"mine": own_profile("my own", 0.5)}})
+    tables = config.profile_tables(load(write(mine)))
     assert {"stock-expansion", "ipcc", "mine"} <= set(tables)
 
 
@@ -398,9 +414,8 @@ def test_a_region_made_from_options_is_the_one_that_the_file_would_give(write):
 
 
 def test_every_profile_of_a_project_is_parsed(write):
-    assert {"stock-expansion", "ipcc"} <= set(config.profiles(load(write(""))))
-    with pytest.raises(ConfigError, match="mine"):
-        config.profiles(load(write("[profile.mine]\nx = 1\n")))
+    mine = to_toml({"profile": {"mine": own_profile("my own", 0.5)}})
+    assert {"stock-expansion", "ipcc", "mine"} <= set(config.profiles(load(write(mine))))
 
 
 def test_a_pipeline_is_a_list_of_commands(write):

@@ -10,7 +10,7 @@ from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from sklearn.metrics import mean_absolute_error, r2_score, root_mean_squared_error
 
 from carbonmap.errors import GridMismatch, ModelError
-from carbonmap.metrics import SSIM_RADIUS, Errors, Similarity, errors, similarity, stand_means
+from carbonmap.metrics import SSIM_RADIUS, Errors, Similarity, errors, similarity
 
 
 def pair(shape, seed=0, holes=0.0):
@@ -162,17 +162,3 @@ def test_maps_of_different_shapes_are_refused():
 def test_a_tile_smaller_than_a_window_is_refused():
     with pytest.raises(ModelError, match="at least 11×11"):
         similarity(np.zeros((10, 30)), np.zeros((10, 30)), 1)
-
-
-def test_stand_means_weigh_every_stand_once():
-    stand = np.array([[0, 1, 1, 1], [2, 2, 3, 3]], np.uint32)
-    truth = np.array([[9.0, 1, 2, 3], [10, 10, np.nan, np.nan]])
-    prediction = np.array([[0.0, 4, 4, np.nan], [10, 20, 5, 5]])
-    halves = [
-        stand_means(stand[:, c], prediction[:, c], truth[:, c], 4)
-        for c in (slice(0, 2), slice(2, 4))
-    ]
-    found = (halves[0] + halves[1]).errors()
-    assert found.count == 2  # stand 3 has no truth, stand 4 no pixel
-    assert found.bias == pytest.approx(((4 - 1.5) + (15 - 10)) / 2)
-    assert (halves[0] + halves[1]).errors(np.array([1])).bias == 5

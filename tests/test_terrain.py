@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from carbonmap.errors import GridError
 from carbonmap.terrain import (
     HALO_PX,
-    aspect_sine_cosine,
     horn_gradient,
     illumination,
     slope_aspect,
@@ -72,19 +71,6 @@ def test_inside_the_gradient_is_horns_formula():
             assert (p[r, c], q[r, c]) == pytest.approx(horn_at(z, r, c), abs=1e-12)
 
 
-def test_flat_land_has_aspect_zero_and_faces_nowhere():
-    slope, aspect = slope_aspect(np.full((4, 5), 1900.0), PIXEL)
-    assert not slope.any()
-    assert not aspect.any()
-    assert not np.any(aspect_sine_cosine(slope, aspect))
-
-
-def test_sine_and_cosine_of_aspect_are_eastness_and_northness():
-    sine, cosine = aspect_sine_cosine(*slope_aspect(plane(-0.3, -0.4), PIXEL))
-    np.testing.assert_allclose(sine, 0.6)
-    np.testing.assert_allclose(cosine, 0.8)
-
-
 def test_a_hole_stays_a_hole_and_a_planes_slope_survives_beside_it():
     z = plane(0.2, -0.1)
     z[2, 3] = np.nan
@@ -141,3 +127,9 @@ def test_a_slope_square_to_the_sun_gets_all_of_its_light_and_its_back_less_than_
     slope = np.full((1, 2), sun[0])
     aspect = np.array([[sun[1], sun[1] - math.pi]])
     np.testing.assert_allclose(illumination(slope, aspect, *sun), [[1, -0.5]], atol=1e-12)
+
+
+def test_flat_land_has_no_slope_and_aspect_zero():
+    slope, aspect = slope_aspect(np.full((4, 5), 700.0), 16.0)
+    assert not slope.any()
+    assert not aspect.any()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +25,7 @@ from carbonmap.dates import parse_periods
 from carbonmap.errors import ConfigError
 from carbonmap.io.raster import Source
 from carbonmap.masks import Threshold
-from carbonmap.project import Project
+from carbonmap.project import KINDS, Project
 from carbonmap.stages import evaluate as evaluate_
 from carbonmap.stages import labels as labels_
 from carbonmap.stages import mask as mask_
@@ -37,16 +35,39 @@ from carbonmap.stages import train as train_
 
 PATH = click.Path(path_type=Path)
 
-KINDS = ("ols", "random-forest", "svr", "gradient-boosting")
+SOURCE_FIELDS = ("volume_field", "id_field", "area_field", "species_field", "group_fields")
+
+OTHER_METHOD = {
+    "threshold": {"layers": "--layer", "forest_classes": "--forest-classes"},
+    "layer": {"dates": "--dates", "min_height_m": "--min-height", "min_ndvi": "--min-ndvi"},
+}
+"""Options that a method of `mask` would ignore, and so refuses."""
+
+
+def names_of(_: click.Context, __: click.Parameter, text: str | None) -> tuple[str, ...] | None:
+    """``image,terrain`` as names."""
+    return None if text is None else tuple(n.strip() for n in text.split(",") if n.strip())
+
+
+def given(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...] | None:
+    """None for an option that may stand many times and stands nowhere."""
+    return values or None
 
 
 @main.command("build-labels", cls=ProjectCommand)
-@click.argument("inventory", required=False, type=PATH)
+@click.argument("path", metavar="[INVENTORY]", required=False, type=PATH)
 @click.option("--volume-field", metavar="FIELD", help="Growing stock, m³/ha.")
 @click.option("--id-field", metavar="FIELD", help="The stand's id.")
 @click.option("--area-field", metavar="FIELD", help="The inventory's own area, ha; compared.")
 @click.option("--species-field", metavar="FIELD", help="Chooses the profile's stratum.")
-@click.option("--group-field", "group_fields", multiple=True, metavar="FIELD", help="Totals by it.")
+@click.option(
+    "--group-field",
+    "group_fields",
+    multiple=True,
+    callback=given,
+    metavar="FIELD",
+    help="Totals by it.",
+)
 @click.option("--encoding", metavar="NAME", help="Of a Shapefile's text, such as GBK.")
 @click.option("--assume-crs", metavar="CRS", help="CRS of an inventory that states none.")
 @click.option("--profile", metavar="NAME", help="Carbon profile: stock-expansion, ipcc, your own.")
@@ -58,10 +79,12 @@ KINDS = ("ols", "random-forest", "svr", "gradient-boosting")
 @output_option("labels", "Folder for the labels.")
 @overwrite_option
 @json_option
-@with_project
+@with_project(
+    inventory=("path", "encoding", "assume_crs", *SOURCE_FIELDS),
+    labels=("profile", "monte_carlo"),
+)
 def build_labels(
     project: Project,
-    inventory: Path | None,
     region: str | None,
     out: Path,
     overwrite: bool,
@@ -69,15 +92,8 @@ def build_labels(
     keep_going: bool,
     mask: Path | None,
     stratum: str | None,
-    profile: str | None,
-    monte_carlo: int | None,
-    **fields: Any,
 ) -> None:
     """Turn a forest INVENTORY into carbon-density labels, Mg C/ha."""
-    fields["group_fields"] = fields["group_fields"] or None
-    source = config.changed(project.inventory, path=inventory, **fields)
-    settings = config.changed(project.labels, profile=profile, monte_carlo=monte_carlo)
-    project = dataclasses.replace(project, inventory=source, labels=settings)
     name, grid = scope.region_of(project, region)
     report = labels_.build_labels(
         project,
@@ -94,41 +110,62 @@ def build_labels(
 
 @main.command(cls=ProjectCommand)
 @click.option("--method", type=click.Choice(["threshold", "layer"]), required=True)
-@click.option("--layer", "layers", multiple=True, type=PATH, help="Class raster (method layer).")
-@click.option("--forest-classes", metavar="CODES", default="", help="Its forest codes: 41,42,43.")
-@click.option("--dates", metavar="DATES", default="", help="Selects the image (method threshold).")
-@click.option("--min-height", type=float, default=5.0, show_default=True, help="Canopy height, m.")
-@click.option("--min-ndvi", type=float, default=0.2, show_default=True, help="Greenness.")
+@click.option(
+    "--layer",
+    "layers",
+    multiple=True,
+    callback=given,
+    type=PATH,
+    help="Class raster (method layer).",
+)
+@click.option("--forest-classes", metavar="CODES", help="Its forest codes: 41,42,43.")
+@click.option("--dates", metavar="DATES", help="Selects the image (method threshold).")
+@click.option(
+    "--min-height",
+    "min_height_m",
+    type=float,
+    show_default=str(Threshold.min_height_m),
+    help="Canopy height, m.",
+)
+@click.option("--min-ndvi", type=float, show_default=str(Threshold.min_ndvi), help="Greenness.")
 @region_option
 @output_option("forest.tif", "The mask.")
 @overwrite_option
 @json_option
-@with_project
+@with_project()
 def mask(
     project: Project,
     method: str,
-    layers: Sequence[Path],
-    forest_classes: str,
-    dates: str,
-    min_height: float,
-    min_ndvi: float,
     region: str | None,
     out: Path,
     overwrite: bool,
     as_json: bool,
+    **how: Any,
 ) -> None:
     """Map where forest stands: 255 forest, 0 other land."""
+    refuse_other_method(method, how)
     name, grid = scope.region_of(project, region)
-    rule = existing(overwrite)
+    rule, threads = existing(overwrite), project.output.threads
     if method == "threshold":
-        bounds = Threshold(min_height, min_ndvi)
+        periods = parse_periods(how.pop("dates") or "")
+        bounds = config.changed(Threshold(), **how)
         report = mask_.threshold_mask(
-            project.archive, name, parse_periods(dates), bounds, out, existing=rule
+            project.archive, name, periods, bounds, out, existing=rule, threads=threads
         )
     else:
-        sources = [Source(path) for path in layers]
-        report = mask_.layer_mask(grid, sources, parse_codes(forest_classes), out, existing=rule)
+        sources = [Source(path) for path in how["layers"]]
+        classes = parse_codes(how["forest_classes"] or "")
+        report = mask_.layer_mask(grid, sources, classes, out, existing=rule, threads=threads)
     show(report, as_json)
+
+
+def refuse_other_method(method: str, how: dict[str, Any]) -> None:
+    """Take the other method's options out; refuse one that was given, and a missing ``--layer``."""
+    for key, option in OTHER_METHOD[method].items():
+        if how.pop(key) is not None:
+            raise click.UsageError(f"{option} says nothing to --method {method}; leave it out")
+    if method == "layer" and how["layers"] is None:
+        raise click.UsageError("--method layer needs the class raster: give --layer FILE")
 
 
 def parse_codes(text: str) -> list[int]:
@@ -147,7 +184,12 @@ def parse_codes(text: str) -> list[int]:
 
 @main.command(cls=ProjectCommand)
 @click.option("--model", "kind", type=click.Choice(KINDS), help="Family of the model.")
-@click.option("--inputs", metavar="NAMES", help="image,terrain by default; canopy-height can join.")
+@click.option(
+    "--inputs",
+    metavar="NAMES",
+    callback=names_of,
+    help="image,terrain by default; canopy-height can join.",
+)
 @click.option("--labels", type=PATH, default="labels", show_default=True, help="Folder of labels.")
 @click.option("--seed", type=int, help="Of everything random.")
 @region_option
@@ -156,13 +198,10 @@ def parse_codes(text: str) -> list[int]:
 @output_option("models/model", "Folder of the model.")
 @overwrite_option
 @json_option
-@with_project
+@with_project(model=("kind", "inputs", "seed"))
 def train(
     project: Project,
-    kind: str | None,
-    inputs: str | None,
     labels: Path,
-    seed: int | None,
     region: str | None,
     dates: str,
     mask: Path | None,
@@ -171,9 +210,6 @@ def train(
     as_json: bool,
 ) -> None:
     """Train a model on label pixels, with validation in blocks that it never sees."""
-    chosen = None if inputs is None else tuple(i.strip() for i in inputs.split(",") if i.strip())
-    model = config.changed(project.model, kind=kind, inputs=chosen, seed=seed)
-    project = dataclasses.replace(project, model=model)
     name, grid = scope.region_of(project, region)
     periods, rule = parse_periods(dates), existing(overwrite)
     show(train_.train(project, name, grid, periods, labels, out, mask=mask, existing=rule), as_json)
@@ -187,7 +223,7 @@ def train(
 @output_option("maps", "Folder for the maps.")
 @overwrite_option
 @json_option
-@with_project
+@with_project()
 def predict(
     project: Project,
     model: Path,
@@ -215,7 +251,7 @@ def predict(
 @output_option("evaluation", "Folder for the report and its figure.")
 @overwrite_option
 @json_option
-@with_project
+@with_project()
 def evaluate(
     project: Project,
     maps: Path,

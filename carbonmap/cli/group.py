@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import signal
+import sys
 
 import click
 
@@ -17,4 +19,7 @@ from carbonmap.cli.options import Group, stop
 def main(quiet: bool) -> None:
     """Forest-carbon density maps, Mg C/ha, from images, terrain, canopy height and inventories."""
     del quiet  # Group.invoke reads it from the context, before any command runs
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # on Windows often GBK or cp1252, without ² or 会
+            stream.reconfigure(errors="backslashreplace")
     signal.signal(signal.SIGTERM, stop)

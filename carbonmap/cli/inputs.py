@@ -41,10 +41,10 @@ PATH = click.Path(path_type=Path)
 @click.option("--boundary", type=PATH, help="Vector file with the region's outline.")
 @click.option("--crs", metavar="CRS", help="Projected CRS in metres, such as EPSG:32648.")
 @click.option("-r", "--res", "pixel_m", type=float, help="Edge of a pixel, m.")
-@click.option("--overwrite", is_flag=True, help="Replace an existing carbonmap.toml.")
-def init(name: str, **how: Any) -> None:
+@overwrite_option
+def init(name: str, overwrite: bool, **how: Any) -> None:
     """Write a commented carbonmap.toml for a new project in this folder."""
-    show(setup.init(Path(), name, **how))
+    show(setup.init(Path(), name, existing=existing(overwrite), **how))
 
 
 @main.group(cls=Group)
@@ -71,7 +71,7 @@ warp_options = options(
 @click.option("--bands", required=True, metavar="NAME=FILE[:BAND],…", help="Files by band name.")
 @click.option("--date", required=True, metavar="YYYY-MM-DD", help="Day of the image.")
 @warp_options
-@with_project
+@with_project()
 def ingest_image(
     project: Project,
     bands: str,
@@ -83,9 +83,16 @@ def ingest_image(
 ) -> None:
     """One date's bands, such as blue=b2.tif,green=b3.tif,red=b4.tif,nir=b5.tif."""
     name, grid = scope.region_of(project, region)
-    warping = ingest_.Warping(**how)
+    warping = config.changed(ingest_.Warping(), **how)
     report = ingest_.ingest_image(
-        project.archive, name, grid, parse_bands(bands), date, warping, existing=existing(overwrite)
+        project.archive,
+        name,
+        grid,
+        parse_bands(bands),
+        date,
+        warping,
+        existing=existing(overwrite),
+        threads=project.output.threads,
     )
     show(report, as_json)
 
@@ -94,7 +101,7 @@ def _ingest_layer(kind: str, help_text: str) -> None:
     @ingest.command(kind, cls=ProjectCommand, help=help_text)
     @click.argument("files", nargs=-1, required=True, type=PATH)
     @warp_options
-    @with_project
+    @with_project()
     def command(
         project: Project,
         files: Sequence[Path],
@@ -105,9 +112,16 @@ def _ingest_layer(kind: str, help_text: str) -> None:
     ) -> None:
         name, grid = scope.region_of(project, region)
         sources = [Source(path) for path in files]
-        warping = ingest_.Warping(**how)
+        warping = config.changed(ingest_.Warping(), **how)
         report = ingest_.ingest_layer(
-            project.archive, name, grid, kind, sources, warping, existing=existing(overwrite)
+            project.archive,
+            name,
+            grid,
+            kind,
+            sources,
+            warping,
+            existing=existing(overwrite),
+            threads=project.output.threads,
         )
         show(report, as_json)
 

@@ -8,6 +8,7 @@ import click
 
 from carbonmap import config, progress
 from carbonmap.cli.group import main
+from carbonmap.cli.options import INCOMPLETE
 from carbonmap.io.output import Existing
 from carbonmap.stages import doctor
 
@@ -15,12 +16,20 @@ from carbonmap.stages import doctor
 @main.command()
 @click.argument("recipe", type=click.Path(path_type=Path))
 def run(recipe: Path) -> None:
-    """Run the commands of a pipeline file, in order; finished stages are not run again."""
+    """Run the commands of a pipeline file, in order; finished stages are not run again.
+
+    A step that left something out (exit code 3) does not stop it; it then ends with 3 itself.
+    """
+    context = click.get_current_context()
+    quiet = ["--quiet"] if context.find_root().params["quiet"] else []
+    ended = 0
     for words in config.recipe(recipe):
         progress.say("carbonmap " + " ".join(words))
-        code = main.main(list(words), standalone_mode=False, obj=Existing.RENEW)
-        if code:
-            click.get_current_context().exit(code)
+        code = main.main([*quiet, *words], standalone_mode=False, obj=Existing.RENEW) or 0
+        if code not in (0, INCOMPLETE):
+            context.exit(code)
+        ended = ended or code
+    context.exit(ended)
 
 
 @main.command("doctor")

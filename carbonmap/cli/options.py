@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import functools
 import json
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import FrameType
@@ -54,40 +55,42 @@ class ProjectCommand(click.Command):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Parse, with nothing required under ``--print-config``."""
-        if "--print-config" in args:
-            for parameter in self.params:
-                parameter.required = False
-        return super().parse_args(ctx, args)
+        required = [p for p in self.params if p.required and "--print-config" in args]
+        for parameter in required:
+            parameter.required = False
+        try:
+            return super().parse_args(ctx, args)
+        finally:
+            for parameter in required:
+                parameter.required = True
 
 
-def with_project(function: F) -> F:
-    """The options by which every command finds its settings, and the settings themselves."""
+def with_project(**settings: Sequence[str]) -> Callable[[F], F]:
+    """The options by which a command finds its settings, and those settings, its own applied.
 
-    @click.option(
-        "--config",
-        "config_path",
-        type=click.Path(path_type=Path),
-        help="Project file; ./carbonmap.toml where it is not given.",
-    )
-    @click.option(
-        "--set",
-        "overrides",
-        multiple=True,
-        metavar="KEY=VALUE",
-        help="Set any value of the project file, as in labels.profile=ipcc.",
-    )
-    @click.option("--print-config", is_flag=True, help="Print the settings that hold, and stop.")
-    @functools.wraps(function)
-    def command(
-        config_path: Path | None, overrides: Sequence[str], print_config: bool, **rest: Any
-    ) -> None:
-        project = config.load(config_path, overrides)
-        if print_config:
-            click.echo(config.dump(project))
-        else:
-            function(project, **rest)
+    Args:
+        settings: by name of a part of the project, the command's options that replace its values;
+            the command itself sees them in the project alone.
+    """
 
-    return command  # type: ignore[return-value]
+    def apply(function: F) -> F:
+        @functools.wraps(function)
+        def command(
+            config_path: Path | None, overrides: Sequence[str], print_config: bool, **rest: Any
+        ) -> None:
+            project = config.load(config_path, overrides)
+            for part, names in settings.items():
+                given = {name: rest.pop(name) for name in names}
+                changed = config.changed(getattr(project, part), **given)
+                project = config.changed(project, **{part: changed})
+            if print_config:
+                click.echo(config.dump(project))
+            else:
+                function(project, **rest)
+
+        return config_options(command)  # type: ignore[return-value]
+
+    return apply
 
 
 def options(*decorators: Callable[[Any], Any]) -> Callable[[F], F]:
@@ -101,6 +104,22 @@ def options(*decorators: Callable[[Any], Any]) -> Callable[[F], F]:
     return apply
 
 
+config_options = options(
+    click.option(
+        "--config",
+        "config_path",
+        type=click.Path(path_type=Path),
+        help="Project file; ./carbonmap.toml where it is not given.",
+    ),
+    click.option(
+        "--set",
+        "overrides",
+        multiple=True,
+        metavar="KEY=VALUE",
+        help="Set any value of the project file, as in labels.profile=ipcc.",
+    ),
+    click.option("--print-config", is_flag=True, help="Print the settings that hold, and stop."),
+)
 region_option = click.option(
     "--region", metavar="NAME", help="Region of the project file, or built in."
 )
@@ -134,7 +153,10 @@ def output_option(default: str, what: str) -> Callable[[F], F]:
 
 def show(report: Report, as_json: bool = False) -> None:
     """Print a stage's report and set the exit code of an incomplete one."""
-    click.echo(json.dumps(report.data, indent=2, ensure_ascii=False) if as_json else str(report))
+    ascii_only = "utf" not in str(getattr(sys.stdout, "encoding", None)).lower()
+    click.echo(
+        json.dumps(report.data, indent=2, ensure_ascii=ascii_only) if as_json else str(report)
+    )
     if report.incomplete:
         click.get_current_context().exit(INCOMPLETE)
 

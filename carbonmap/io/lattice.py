@@ -22,10 +22,25 @@ def read_on_grid(path: Path, grid: Grid, what: str = "raster", band: int = 1) ->
         GridMismatch: it lies on another lattice.
     """
     with open_geotiff(path, what) as source:
-        own = lattice_grid(source, grid)
-        if own is None:
-            raise GridMismatch(f"{what} {str(path)!r}", got=_where(source), want=grid)
-        return read_window(source, own, grid, band)
+        return read_window(source, _own_grid(source, path, grid, what), grid, band)
+
+
+def pixels_outside(path: Path, grid: Grid, what: str = "raster") -> int:
+    """How many of the grid's pixels a raster of its lattice does not reach.
+
+    Raises:
+        GridMismatch: it lies on another lattice.
+    """
+    with open_geotiff(path, what) as source:
+        common = _own_grid(source, path, grid, what).intersection(grid)
+    return grid.size - (common.size if common else 0)
+
+
+def _own_grid(source: rasterio.DatasetReader, path: Path, grid: Grid, what: str) -> Grid:
+    own = lattice_grid(source, grid)
+    if own is None:
+        raise GridMismatch(f"{what} {str(path)!r}", got=_where(source), want=grid)
+    return own
 
 
 def lattice_grid(source: rasterio.DatasetReader, lattice: Grid) -> Grid | None:

@@ -14,7 +14,7 @@ import rasterio
 
 from carbonmap.grid import Grid
 from carbonmap.io import files, raster
-from carbonmap.io.raster import Source
+from carbonmap.io.raster import ByResolution, Source
 from carbonmap.types import Raster
 
 ALIGNED_PX = 0.01
@@ -36,9 +36,15 @@ class Head:
     height: int
     dtype: str
     nodata: float | None
+    turned: bool
 
     def fits(self, other: Head) -> bool:
-        """Whether the two lie on one lattice and mean the same by their numbers."""
+        """Whether the two lie on one lattice and mean the same by their numbers.
+
+        A file that is not north-up stays by itself, as a VRT would set it upright.
+        """
+        if self.turned or other.turned:
+            return False
         if (self.crs, self.dtype, str(self.nodata), self.source.band) != (
             other.crs,
             other.dtype,
@@ -55,26 +61,40 @@ class Head:
 
 
 @dataclass(frozen=True)
-class Mosaic:
-    """Sources joined into groups that share a lattice; of groups, the first that has data counts.
+class Group:
+    """Files of one lattice that are opened and warped as one.
 
     Args:
-        groups: each a file that can be opened and warped as one, its band and its nodata.
-        bounds: of every group in the grid's CRS, by which a tile knows what it needs not open.
+        path: the file, or the VRT over several.
+        band: number of its band from 1.
+        nodata: the value that means nothing was measured.
+        joined: whether it is a VRT of ours.
+        bounds: in the grid's CRS, by which a tile knows what it needs not open.
+        resampling: GDAL's name.
     """
 
-    groups: tuple[tuple[Path, int, float | None, bool], ...]
-    bounds: tuple[tuple[float, float, float, float], ...]
+    path: Path
+    band: int
+    nodata: float | None
+    joined: bool
+    bounds: tuple[float, float, float, float]
     resampling: str
+
+
+@dataclass(frozen=True)
+class Mosaic:
+    """Sources joined into groups of one lattice each; the first group that has data counts."""
+
+    groups: tuple[Group, ...]
 
     def read(self, grid: Grid) -> Raster:
         """The sources on a tile of the grid, NaN where none has data, float32."""
         out = np.full(grid.shape, np.nan, dtype=np.float32)
-        for (path, band, nodata, joined), box in zip(self.groups, self.bounds, strict=True):
-            if not _meet(box, grid.bounds) or not np.isnan(out).any():
+        for group in self.groups:
+            if not _meet(group.bounds, grid.bounds) or not np.isnan(out).any():
                 continue
-            with _open(path, joined) as opened:
-                data = raster.warp(opened, band, nodata, grid, self.resampling)
+            with _open(group.path, group.joined) as opened:
+                data = raster.warp(opened, group.band, group.nodata, grid, group.resampling)
             out = np.where(np.isnan(out), data, out)
         return out
 
@@ -99,7 +119,7 @@ def _open(path: Path, joined: bool) -> Iterator[rasterio.DatasetReader]:
 
 
 def join(
-    sources: Sequence[Source], grid: Grid, work: Path, resampling: str | None = None
+    sources: Sequence[Source], grid: Grid, work: Path, resampling: str | ByResolution | None = None
 ) -> Mosaic:
     """Group the sources and write a VRT over each group of several.
 
@@ -108,7 +128,8 @@ def join(
             and lattices count in the order of their first files.
         grid: the project's.
         work: folder for the VRTs.
-        resampling: GDAL's name; None chooses by the sources' resolution.
+        resampling: GDAL's name for all; else each group's own follows from its resolution, None
+            averaging what is finer than the grid and interpolating the rest.
     """
     groups: list[list[Head]] = []
     for source in sources:
@@ -118,18 +139,22 @@ def join(
             groups.append([head])
         else:
             home.append(head)
-    opened, boxes = [], []
-    for number, group in enumerate(groups):
-        first = group[0]
-        boxes.extend([_union([raster.footprint(h.source, grid.crs) for h in group])])
-        if len(group) == 1:
-            opened.append((first.source.path, first.source.band, first.nodata, False))
-            continue
-        path = work / f"mosaic{number}.vrt"
-        files.write_text(path, _vrt(group))
-        opened.append((path, 1, first.nodata, True))
-    chosen = resampling or raster.pick_resampling(sources[0], grid)
-    return Mosaic(tuple(opened), tuple(boxes), chosen)
+    rule = ByResolution() if resampling is None else resampling
+    return Mosaic(
+        tuple(_group(g, grid, work / f"mosaic{n}.vrt", rule) for n, g in enumerate(groups))
+    )
+
+
+def _group(heads: Sequence[Head], grid: Grid, vrt: Path, rule: str | ByResolution) -> Group:
+    """One lattice's files, with a VRT over them where they are several."""
+    first = heads[0]
+    path, band, joined = first.source.path, first.source.band, len(heads) > 1
+    if joined:
+        files.write_text(vrt, _vrt(heads))
+        path, band = vrt, 1
+    bounds = _union([raster.footprint(h.source, grid.crs) for h in heads])
+    method = rule if isinstance(rule, str) else rule.pick(first.source, grid)
+    return Group(path, band, first.nodata, joined, bounds, method)
 
 
 def _head(source: Source) -> Head:
@@ -138,7 +163,7 @@ def _head(source: Source) -> Head:
         nodata = opened.nodata if source.nodata is None else source.nodata
         return Head(
             source, opened.crs.to_wkt(), t.a, t.e, t.c, t.f, opened.width, opened.height,
-            opened.dtypes[source.band - 1], nodata,
+            opened.dtypes[source.band - 1], nodata, bool(t.b or t.d),
         )  # fmt: skip
 
 

@@ -24,6 +24,9 @@ from carbonmap.errors import CorruptData, MissingInput, OutputBusy, OutputExists
 from carbonmap.io import files
 from carbonmap.types import Json
 
+REPLACED = "replaced.json"
+"""The old mark while its output is being replaced."""
+
 FORMAT = 1
 """Version of the mark's own layout."""
 
@@ -58,15 +61,26 @@ class Work:
         self.done[tile] = facts
 
     def begin_publishing(self) -> None:
-        """Withdraw the old mark, so that a crash between two renames never looks complete."""
+        """Withdraw the old mark, so that a crash between two renames never looks complete.
+
+        Marks of single maps go with it; what the old run wrote and this one does not is removed at
+        the end, by the list that is kept here.
+        """
+        if not self.mark.is_file():
+            return
         with files.writing(self.mark):
-            self.mark.unlink(missing_ok=True)
+            for path in _listed(self.mark):
+                if path.suffix == ".json":
+                    path.unlink(missing_ok=True)
+            os.replace(self.mark, self.folder / REPLACED)
             files.sync_folder(self.mark.parent)
 
     def finish(self, products: Sequence[Path], report: Json) -> None:
         """Write the mark: the output is complete from here on."""
         root = self.mark.parent
         held = {os.path.relpath(p, root).replace(os.sep, "/"): files.describe(p) for p in products}
+        for stale in set(_listed(self.folder / REPLACED, root)) - {root / name for name in held}:
+            stale.unlink(missing_ok=True)
         write_mark(self.mark, self.origin, held, report)
         shutil.rmtree(self.folder, ignore_errors=True)
 
@@ -160,6 +174,14 @@ def turn(path: Path) -> Iterator[None]:
         lock.release()
 
 
+def _listed(mark: Path, root: Path | None = None) -> list[Path]:
+    """The files that a mark declares, those that lie beside it and below; none where it is gone."""
+    folder = root or mark.parent
+    named = (files.read_json(mark) or {}).get("files", {})
+    paths = [folder / name for name in named]
+    return [p for p in paths if p.resolve().is_relative_to(folder.resolve())]
+
+
 def write_mark(mark: Path, origin: Json, held: Json, report: Json) -> None:
     """Declare files complete: their origin, sizes and hashes, and what they amount to."""
     files.write_json(mark, {"format": FORMAT, "origin": origin, "files": held, "report": report})
@@ -184,7 +206,7 @@ def _clear(folder: Path) -> None:
     for entry in folder.iterdir():
         if entry.is_dir():
             shutil.rmtree(entry)
-        elif entry.name != "lock":
+        elif entry.name not in ("lock", REPLACED):
             entry.unlink()
 
 

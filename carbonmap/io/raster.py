@@ -23,19 +23,21 @@ from carbonmap import crs as crs_
 from carbonmap.errors import GridError, InputError, WriteError
 from carbonmap.grid import Grid
 from carbonmap.io import files
-from carbonmap.types import Raster
+from carbonmap.types import Json, Raster
 
 MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 """First bytes of TIFF and BigTIFF: GDAL picks a driver by content, so a VRT named .tif would open
 other files (ENGINEERING 9)."""
 
-OPTIONS = {
-    "GDAL_CACHEMAX": 256,  # MB; bounded whatever the machine
+SAFE = {
     "GDAL_VRT_ENABLE_PYTHON": "NO",
     "GDAL_HTTP_MAX_RETRY": 0,
     "CPL_VSIL_CURL_ALLOWED_EXTENSIONS": ".none",  # no network by accident
     "GDAL_PAM_ENABLED": "NO",  # no .aux.xml left beside anything we open
 }
+"""What every copy of GDAL is told, rasterio's and pyogrio's."""
+
+OPTIONS = {"GDAL_CACHEMAX": 256} | SAFE  # MB; bounded whatever the machine
 
 VRT_TYPES = {
     "uint8": "Byte",
@@ -49,9 +51,12 @@ VRT_TYPES = {
 }
 """Types that a VRT can name, by numpy's name."""
 
-COARSER = 1.5
+BILINEAR_REACH = 1.5
 """A source pixel this many times finer than the grid's is averaged, else interpolated: below it
 bilinear weights already take in every source pixel."""
+
+SAME_PX = 1e-6
+"""Share by which two pixels may differ and still be of one size: rounding of a transformation."""
 
 EXACT = 1e-12
 """Source pixels by which a transformed point may be off: below rounding, so GDAL's approximation is
@@ -72,6 +77,26 @@ class Source:
     path: Path
     band: int = 1
     nodata: float | None = None
+
+
+@dataclass(frozen=True)
+class ByResolution:
+    """Resampling by how large a source's pixel is beside the grid's.
+
+    Args:
+        finer: GDAL's name of the method where several source pixels fall into one of the grid.
+        other: its name elsewhere.
+        times: how many times finer a source must be for `finer`.
+    """
+
+    finer: str = "average"
+    other: str = "bilinear"
+    times: float = BILINEAR_REACH
+
+    def pick(self, source: Source, grid: Grid) -> str:
+        """The method for one source."""
+        edge = pixel_edge(source, grid.crs) * self.times
+        return self.finer if edge < grid.pixel_m * (1 - SAME_PX) else self.other
 
 
 @contextlib.contextmanager
@@ -203,12 +228,31 @@ def footprint(source: Source, crs: str) -> tuple[float, float, float, float]:
         return crs_.transform_bounds(opened.crs.to_wkt(), crs, tuple(opened.bounds))
 
 
-def pick_resampling(source: Source, grid: Grid) -> str:
-    """``average`` for a source finer than the grid, ``bilinear`` for one that is not."""
-    left, bottom, right, top = footprint(source, grid.crs)
+def pixel_edge(source: Source, crs: str) -> float:
+    """Edge, m, of a square as large as the file's pixel in another CRS.
+
+    The pixel at the file's centre is carried over, since the box around a footprint that comes out
+    turned is larger than the footprint.
+    """
     with open_geotiff(source.path) as opened:
-        pixel_m = max((right - left) / opened.width, (top - bottom) / opened.height)
-    return "average" if pixel_m * COARSER < grid.pixel_m else "bilinear"
+        t, text = opened.transform, opened.crs.to_wkt()
+        col = opened.width / 2 + np.array([0, 1, 0])
+        row = opened.height / 2 + np.array([0, 0, 1])
+    x, y = crs_.transform_points(
+        text, crs, t.a * col + t.b * row + t.c, t.d * col + t.e * row + t.f
+    )
+    area = (x[1] - x[0]) * (y[2] - y[0]) - (x[2] - x[0]) * (y[1] - y[0])
+    return float(np.sqrt(abs(area)))
+
+
+def describe_source(source: Source) -> Json:
+    """A source as output remembers it: what was read of which bytes."""
+    return {
+        "name": source.path.name,
+        "band": source.band,
+        "nodata": str(source.nodata),  # as text, since NaN does not equal itself
+        "sha256": files.sha256(source.path),
+    }
 
 
 def warp(
@@ -285,33 +329,11 @@ def _encode(data: np.ndarray[Any, Any], grid: Grid, nodata: float) -> bytes:
         return bytes(memory.getbuffer())
 
 
-def write_geotiff(
-    path: Path, bands: dict[str, np.ndarray[Any, Any]], grid: Grid, nodata: float
-) -> None:
-    """A small plain GeoTIFF with named bands, whole or not at all."""
-    first = next(iter(bands.values()))
-    with (
-        files.partial(path) as partial,
-        environment(),
-        rasterio.open(
-            partial,
-            "w",
-            driver="GTiff",
-            height=grid.height,
-            width=grid.width,
-            count=len(bands),
-            dtype=first.dtype,
-            crs=grid.crs,
-            transform=grid.transform,
-            nodata=nodata,
-            compress="deflate",
-        ) as out,
-    ):
-        for number, (name, data) in enumerate(bands.items(), 1):
-            out.write(data, number)
-            out.set_band_description(number, name)
-
-
 def cpu_threads() -> int:
-    """Threads for work whose result does not depend on them."""
+    """Threads for work whose result does not depend on them: the cores that this process may use.
+
+    A batch system pins a job to some of a machine's cores; more threads than those only wait.
+    """
+    if hasattr(os, "sched_getaffinity"):  # Linux
+        return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

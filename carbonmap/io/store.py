@@ -43,6 +43,8 @@ class LayerInfo:
         units: CF units.
         long_name: a phrase for people.
         date: ISO date of an image; None for a static layer.
+        scale: by which the files' values were multiplied.
+        offset: what was added after that.
     """
 
     kind: str
@@ -51,6 +53,8 @@ class LayerInfo:
     units: str
     long_name: str
     date: str | None = None
+    scale: float = 1.0
+    offset: float = 0.0
 
     @property
     def name(self) -> str:
@@ -71,6 +75,8 @@ class LayerInfo:
             "units": self.units,
             "long_name": self.long_name,
             "date": self.date,
+            "scale": self.scale,
+            "offset": self.offset,
         }
 
     @classmethod
@@ -84,6 +90,8 @@ class LayerInfo:
             value["units"],
             value["long_name"],
             value["date"],
+            value.get("scale", 1.0),  # marks of before they were remembered lack both
+            value.get("offset", 0.0),
         )
 
 
@@ -102,10 +110,18 @@ class WholeStore(WrapperStore[LocalStore]):
         Raises:
             CorruptData: it is a chunk, and it is not there.
         """
-        value = await super().get(key, prototype, byte_range)
+        return self._require(key, await super().get(key, prototype, byte_range))
+
+    def get_sync(self, key: str, **how: Any) -> Buffer | None:
+        """As `get`, by the path that zarr 3.4 takes without an event loop."""
+        return self._require(key, super().get_sync(key, **how))  # type: ignore[misc]
+
+    def _require(self, key: str, value: Buffer | None) -> Buffer | None:
         if value is None and "/c/" in f"/{key}":
             raise CorruptData(
-                f"{str(self._store.root)!r} has lost its chunk {key!r}; ingest the layer again"
+                f"{str(self._store.root)!r} has lost its chunk {key!r}; ingest the layer again "
+                f"with "
+                f"--overwrite"
             )
         return value
 

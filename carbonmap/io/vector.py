@@ -20,8 +20,11 @@ from numpy.typing import NDArray
 from carbonmap import crs as crs_
 from carbonmap.errors import InputError, WriteError, nearest
 from carbonmap.io import files, shapefile
+from carbonmap.io.raster import SAFE
 from carbonmap.outlines import Outlines
 from carbonmap.types import Json
+
+pyogrio.set_gdal_config_options(SAFE)  # pyogrio's wheels bring a GDAL of their own
 
 Frame: TypeAlias = gpd.GeoDataFrame
 """Stands with their attributes, as notebooks know them."""

@@ -10,7 +10,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -126,7 +126,7 @@ def compute_tiles(
             "maps": {n: _write_tile(m, layers[n], tile, work) for n, m in made.items()}
         }
 
-    for name, facts in progress.track(_ahead(one, left, workers), what, len(left)):
+    for name, facts in progress.track(ahead(one, left, workers), what, len(left)):
         work.record(name, facts)
     full = [work.done[t.name]["maps"] for t in _full(todo, work)]
     return {
@@ -138,17 +138,20 @@ def compute_tiles(
     }
 
 
-def _ahead(
-    one: Callable[[Tile], tuple[str, Json]], left: Sequence[Tile], workers: int
-) -> Iterator[tuple[str, Json]]:
-    """What `one` gives for every tile, in order, at most `workers` tiles in memory at a time.
+Part = TypeVar("Part")
 
-    What fails stops the rest: tiles under way end, later ones are never begun.
+Result = TypeVar("Result")
+
+
+def ahead(one: Callable[[Part], Result], left: Sequence[Part], workers: int) -> Iterator[Result]:
+    """What `one` gives for every part, in order, at most `workers` parts in memory at a time.
+
+    What fails or interrupts stops the rest: parts under way end, later ones are never begun.
     """
     with ThreadPoolExecutor(workers) as pool:
-        under_way: deque[Future[tuple[str, Json]]] = deque()
-        for tile in left:
-            under_way.append(pool.submit(one, tile))
+        under_way: deque[Future[Result]] = deque()
+        for part in left:
+            under_way.append(pool.submit(one, part))
             if len(under_way) == workers:
                 yield under_way.popleft().result()
         while under_way:

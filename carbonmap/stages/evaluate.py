@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+import shapely
 
 from carbonmap import checkpoint, fields, progress
 from carbonmap.coverage import polygon_coverage
-from carbonmap.errors import CorruptData, MissingInput
+from carbonmap.errors import CorruptData, InputError, MissingInput
 from carbonmap.grid import Grid
 from carbonmap.io import figures, files, lattice, maps, output, vector
 from carbonmap.io.output import Existing
@@ -25,12 +26,9 @@ from carbonmap.stages.train import SPLIT
 from carbonmap.tiles import Tile, tiles
 from carbonmap.types import Bool, Floats, Ints, Json, Raster
 
-HELD_OUT = (Role.VALIDATION, Role.OUTSIDE)
-"""What the model has not learned from: the blocks held out, and land without training stands."""
-
 NAMES = {
     Role.VALIDATION: "validation blocks",
-    Role.OUTSIDE: "outside the training stands",
+    Role.OUTSIDE: "beyond the training area",
     Role.BUFFER: "buffer",
     Role.TRAIN: "training",
 }
@@ -71,6 +69,8 @@ class Comparison:
         min_coverage: least share for a pixel to count.
         stands: polygons of the model's stands, shape ``(stand,)``.
         roles: their `Role` values.
+        buffer_m: land without a stand that is nearer to a training stand than this counts as the
+            buffer's, m.
         mask: forest mask, or None.
         scale: Mg C/ha that are 1 on the 0–1 scale.
     """
@@ -81,6 +81,7 @@ class Comparison:
     min_coverage: float
     stands: np.ndarray[tuple[int], np.dtype[np.object_]]
     roles: Ints
+    buffer_m: float
     mask: Path | None
     scale: float
 
@@ -115,7 +116,17 @@ class Comparison:
         for one in (Role.TRAIN, Role.VALIDATION):
             out[held[one]] = one
         out[held[Role.BUFFER] | (held[Role.TRAIN] & held[Role.VALIDATION])] = Role.BUFFER
+        near = polygon_coverage(self._surroundings(grid), grid).cell
+        out[near[out[near] == Role.OUTSIDE]] = Role.BUFFER
         return out.reshape(grid.shape)
+
+    def _surroundings(self, grid: Grid) -> np.ndarray[tuple[int], np.dtype[np.object_]]:
+        """The land around the training stands that lie on or near a tile."""
+        learned = self.stands[self.roles == Role.TRAIN]
+        around = shapely.buffer(shapely.box(*grid.bounds), self.buffer_m)
+        return np.asarray(
+            shapely.buffer(learned[shapely.intersects(learned, around)], self.buffer_m)
+        )
 
 
 def evaluate(
@@ -159,9 +170,11 @@ def evaluate(
         if work is None:
             held = files.read_json(out / "evaluation.json") or {}
             return Report(f"{out} is up to date\n{_text(held['report'])}", held["report"])
+        work.begin_publishing()
         products, told = [], {}
         for path, folder in models.items():
             check_mask(mask, maps.map_grid(path))
+            _same_pools(path, density)
             compared = _comparison(project, path, folder, density, coverage, mask)
             facts, pairs = _compare(compared)
             told[path.name] = facts
@@ -190,6 +203,20 @@ def _truth(truth: Path) -> tuple[Path, Path | None]:
         output.require_complete(truth / labels_.MARK, "labels")
         return truth / f"{labels_.TOTAL}.tif", truth / "coverage.tif"
     return files.existing(truth, "truth"), None
+
+
+def _same_pools(path: Path, truth: Path) -> None:
+    """Refuse to compare carbon with soil and carbon without.
+
+    Raises:
+        InputError: map and truth both tell their pools, and these differ.
+    """
+    pools = [maps.describe(p)["tags"].get("CARBONMAP_POOLS") for p in (path, truth)]
+    if None not in pools and pools[0] != pools[1]:
+        raise InputError(
+            f"map {str(path)!r} holds {pools[0]} and the truth {str(truth)!r} {pools[1]}: their "
+            f"densities cannot be compared; build labels by the model's profile"
+        )
 
 
 def _model(path: Path, given: Path | None) -> Path:
@@ -231,6 +258,7 @@ def _comparison(
         project.labels.min_coverage,
         np.array(stands.geometry.array, dtype=object),
         np.array([Role[r.upper()] for r in stands["role"]], dtype=np.uint8),
+        card["split"]["buffer_m"],
         mask,
         card["label_scale_mg_c_ha"],
     )
@@ -240,6 +268,7 @@ def _compare(compared: Comparison) -> tuple[Json, tuple[Floats, Floats]]:
     """Errors by role, and a sample of held-out pairs for the figure."""
     grid = maps.map_grid(compared.path)
     totals = dict.fromkeys(Role, Judged())
+    roles: list[Ints] = [np.empty(0, np.uint8)]
     truths: list[Floats] = [np.empty(0)]
     estimates: list[Floats] = [np.empty(0)]
     share = PAIRS / grid.size
@@ -248,16 +277,23 @@ def _compare(compared: Comparison) -> tuple[Json, tuple[Floats, Floats]]:
         found, estimate, truth, seen = compared.tile(tile)
         totals = {role: totals[role] + found[role] for role in Role}
         drawn = fields.uniform(*fields.places(tile.grid), fields.field_key(0, "pairs")) < share
-        both = drawn & np.isin(seen, HELD_OUT) & np.isfinite(estimate) & np.isfinite(truth)
+        both = drawn & np.isfinite(estimate) & np.isfinite(truth)
+        roles.append(seen[both])
         truths.append(truth[both])
         estimates.append(estimate[both])
-    return _facts(totals, compared.scale), (np.concatenate(truths), np.concatenate(estimates))
+    judged = np.concatenate(roles) == _headline(totals)
+    pairs = np.concatenate(truths)[judged], np.concatenate(estimates)[judged]
+    return _facts(totals, compared.scale), pairs
+
+
+def _headline(totals: Mapping[Role, Judged]) -> Role:
+    """The role by which a map is judged: the blocks held out, else land that no split touched."""
+    return Role.VALIDATION if totals[Role.VALIDATION].errors.count else Role.OUTSIDE
 
 
 def _facts(totals: Mapping[Role, Judged], scale: float) -> Json:
-    headline = sum((totals[role] for role in HELD_OUT), Judged())
     return {
-        "held_out": headline.to_json(scale),
+        "held_out": totals[_headline(totals)].to_json(scale),
         **{role.name.lower(): totals[role].to_json(scale) for role in NAMES},
     }
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -18,10 +17,10 @@ from carbonmap.grid import Grid
 from carbonmap.io import files, mosaic, output, raster, stac, store
 from carbonmap.io.mosaic import Mosaic
 from carbonmap.io.output import Existing
-from carbonmap.io.raster import Source
+from carbonmap.io.raster import ByResolution, Source
 from carbonmap.io.store import LayerInfo
 from carbonmap.settings import STRICT
-from carbonmap.stages.common import Report, require_space
+from carbonmap.stages.common import Report, ahead, require_space
 from carbonmap.types import Json, Raster
 
 
@@ -32,7 +31,7 @@ class Warping:
     Args:
         nodata: value that means nothing was measured; None takes each file's own tag.
         resampling: nearest, bilinear, cubic or average; None averages sources that are finer than
-            the grid and interpolates others bilinearly.
+            the grid, by the rule of their kind, and interpolates others bilinearly.
         scale: multiplies stored values.
         offset: is added after that.
     """
@@ -45,7 +44,7 @@ class Warping:
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of layer: its words, and the values that can be true."""
+    """A kind of layer: its words, the values that can be true, and how it changes resolution."""
 
     name: str
     long_name: str
@@ -53,6 +52,7 @@ class Kind:
     low: float
     high: float
     hint: str
+    resampling: ByResolution = field(default_factory=ByResolution)
 
 
 KINDS = {
@@ -71,6 +71,7 @@ KINDS = {
         0.0,
         120.0,  # the tallest tree known is 116 m high
         "a nodata code read as a height; ETH's tiles use 255",
+        ByResolution(times=1.0),  # METHOD 1: the mean of the valid heights in a pixel
     ),
     "image": Kind("image", "image", "1", -np.inf, np.inf, "a nodata code read as a value"),
 }
@@ -85,6 +86,7 @@ def ingest_image(
     warping: Warping,
     *,
     existing: Existing = Existing.REFUSE,
+    threads: int | None = None,
 ) -> Report:
     """One date's bands into the archive.
 
@@ -96,11 +98,15 @@ def ingest_image(
         date: the day of the image, ``YYYY-MM-DD``.
         warping: how to read the files.
         existing: what to do about a layer made from other files or settings.
+        threads: blocks under way at a time; None takes every core.
     """
     scaled = (warping.scale, warping.offset) != (1.0, 0.0)
     title = "reflectance" if scaled else "digital numbers as delivered"
-    info = LayerInfo("image", grid, tuple(bands), "1", title, check_day(date))
-    return _ingest(archive, region, info, list(bands.values()), KINDS["image"], warping, existing)
+    info = LayerInfo(
+        "image", grid, tuple(bands), "1", title, check_day(date), warping.scale, warping.offset
+    )
+    sources = list(bands.values())
+    return _ingest(archive, region, info, sources, KINDS["image"], warping, existing, threads)
 
 
 def ingest_layer(
@@ -112,11 +118,14 @@ def ingest_layer(
     warping: Warping,
     *,
     existing: Existing = Existing.REFUSE,
+    threads: int | None = None,
 ) -> Report:
     """A static layer (``dem``, ``canopy-height``) from one file or many into the archive."""
     what = KINDS[kind]
-    info = LayerInfo(what.name, grid, (), what.units, what.long_name)
-    return _ingest(archive, region, info, [sources], what, warping, existing)
+    info = LayerInfo(
+        what.name, grid, (), what.units, what.long_name, None, warping.scale, warping.offset
+    )
+    return _ingest(archive, region, info, [sources], what, warping, existing, threads)
 
 
 def _ingest(
@@ -127,6 +136,7 @@ def _ingest(
     kind: Kind,
     warping: Warping,
     existing: Existing,
+    threads: int | None,
 ) -> Report:
     sources = [[Source(s.path, s.band, _nodata(s, warping)) for s in group] for group in sources]
     notes = sorted({n for group in sources for s in group if (n := raster.check_source(s))})
@@ -137,7 +147,7 @@ def _ingest(
             stac.refresh(archive)  # a run may have been killed before it came to this
             return Report(f"{folder} is up to date", {"layer": info.name, "state": "up to date"})
         require_space(folder, info.grid, max(1, len(info.bands)))
-        facts = _fill(work, info, sources, kind, warping)
+        facts = _fill(work, info, sources, kind, warping, threads or raster.cpu_threads())
         work.begin_publishing()
         data = folder / "data.zarr"
         _replace_folder(work.folder / "data.zarr", data)
@@ -157,21 +167,8 @@ def _nodata(source: Source, warping: Warping) -> float | None:
 def _origin(info: LayerInfo, sources: Sequence[Sequence[Source]], warping: Warping) -> Json:
     return {
         "layer": info.to_json(),
-        "scale": warping.scale,
-        "offset": warping.offset,
         "resampling": warping.resampling,
-        "sources": [
-            [
-                {
-                    "name": s.path.name,
-                    "band": s.band,
-                    "nodata": s.nodata,
-                    "sha256": files.sha256(s.path),
-                }
-                for s in group
-            ]
-            for group in sources
-        ],
+        "sources": [[raster.describe_source(s) for s in group] for group in sources],
     }
 
 
@@ -192,12 +189,14 @@ def _fill(
     sources: Sequence[Sequence[Source]],
     kind: Kind,
     warping: Warping,
+    threads: int,
 ) -> Json:
     """Warp every block that an earlier run did not finish into the store."""
     path = work.folder / "data.zarr"
     array = store.create(path, info)
+    rule = warping.resampling or kind.resampling
     plan = [
-        mosaic.join(group, info.grid, work.folder / f"band{number}", warping.resampling)
+        mosaic.join(group, info.grid, work.folder / f"band{number}", rule)
         for number, group in enumerate(sources)
     ]
     blocks = [
@@ -210,9 +209,9 @@ def _fill(
     def one(block: tuple[int, tuple[slice, slice]]) -> tuple[str, Json]:
         return _block(array, path / info.kind, info, plan[block[0]], block, kind, warping)
 
-    with ThreadPoolExecutor(raster.cpu_threads()) as pool:
-        for name, facts in progress.track(pool.map(one, todo), f"ingesting {info.name}", len(todo)):
-            work.record(name, facts)
+    done = ahead(one, todo, threads)
+    for name, facts in progress.track(done, f"ingesting {info.name}", len(todo)):
+        work.record(name, facts)
     return _coverage(work, info, plan)
 
 
@@ -228,7 +227,7 @@ def _coverage(work: output.Work, info: LayerInfo, plan: Sequence[Mosaic]) -> Jso
                 f"the region's bounds and --nodata"
             )
         shares[name] = valid / info.grid.size
-    return {"valid_share": shares, "resampling": [m.resampling for m in plan]}
+    return {"valid_share": shares, "resampling": [[g.resampling for g in m.groups] for m in plan]}
 
 
 def _block_name(number: int, roi: tuple[slice, slice]) -> str:

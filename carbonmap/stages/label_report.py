@@ -15,18 +15,17 @@ import shapely
 
 from carbonmap import crs as crs_
 from carbonmap import uncertainty
-from carbonmap.allometry import Profile, assign_strata, carbon_stock
+from carbonmap.allometry import CO2_PER_C, Profile, assign_strata, carbon_stock
 from carbonmap.coverage import share_inside
+from carbonmap.errors import CorruptData
 from carbonmap.grid import Grid
 from carbonmap.io import vector
 from carbonmap.io.stands import Inventory
 from carbonmap.labels import StandSums
+from carbonmap.outlines import counted_twice
 from carbonmap.project import Project
 from carbonmap.stages.common import Written
 from carbonmap.types import Bool, Floats, Ints, Json, Plots
-
-CO2_PER_C = 44 / 12
-"""t CO₂ of a t C: the ratio of their molar masses as the IPCC rounds them."""
 
 BALANCE = 1e-6
 """Largest relative difference between a map's carbon and its stands' that counts as none."""
@@ -100,7 +99,7 @@ def flags(stock: Stock, sums: StandSums) -> dict[str, Bool]:
         "part_without_canopy_height": known
         & ~sums.even
         & (sums.measured < sums.forest * (1 - 1e-9)),
-        "spread_evenly": known & sums.even,
+        "spread_evenly": known & sums.even & ~sums.without_forest,
         "without_forest": known & sums.without_forest,
     }
 
@@ -128,7 +127,7 @@ def summary(
         "pools": dict(profile.pools),
         "units": "t C, t CO2, ha",
         "stands": len(stands),
-        "totals": _totals(stock, area, np.ones(len(area), bool)),
+        "totals": _totals(stock, area),
         "outside_region": _outside(stock, area),
         "by": {f: _by(stands[f].to_numpy(), stock, area) for f in fields},
         "uncertainty": _uncertainty(project, profile, stock, volume, area),
@@ -151,25 +150,41 @@ def summary(
     }
 
 
-def _totals(stock: Stock, area: Plots, rows: Bool) -> Json:
-    """Sums over some stands of what lies inside the region."""
-    known = rows & stock.known
-    inside = stock.share * area
+def _totals(stock: Stock, area: Plots) -> Json:
+    """Sums over all stands of what lies inside the region."""
+    known, inside = stock.known, stock.share * area
     pools = {p: float(c[known].sum()) for p, c in stock.inside.items()}
+    return _told(len(area), float(inside.sum()), float(inside[known].sum()), pools)
+
+
+def _told(stands: int, area: float, known_area: float, pools: Mapping[str, float]) -> Json:
     total = sum(pools.values())
     return {
-        "stands": int(rows.sum()),
-        "area_ha": float(inside[rows].sum()),
-        "known_area_ha": float(inside[known].sum()),
-        "t_c": pools | {"total": total},
+        "stands": stands,
+        "area_ha": area,
+        "known_area_ha": known_area,
+        "t_c": {**pools, "total": total},
         "t_co2": {p: c * CO2_PER_C for p, c in pools.items()} | {"total": total * CO2_PER_C},
     }
 
 
 def _by(values: np.ndarray[Any, Any], stock: Stock, area: Plots) -> dict[str, Json]:
     """Totals by the values of one field."""
-    texts = values.astype(str)
-    return {text or "(empty)": _totals(stock, area, texts == text) for text in sorted(set(texts))}
+    texts, group = np.unique(values.astype(str), return_inverse=True)
+    known = stock.known
+    inside = stock.share * area
+
+    def sums(weights: Plots) -> list[float]:
+        return [float(v) for v in np.bincount(group, weights, len(texts))]
+
+    counts, areas, known_areas = sums(np.ones(len(area))), sums(inside), sums(inside * known)
+    pools = {p: sums(np.where(known, c, 0.0)) for p, c in stock.inside.items()}
+    return {
+        str(text) or "(empty)": _told(
+            int(counts[k]), areas[k], known_areas[k], {p: c[k] for p, c in pools.items()}
+        )
+        for k, text in enumerate(texts)
+    }
 
 
 def _outside(stock: Stock, area: Plots) -> Json:
@@ -213,25 +228,32 @@ def _estimates(found: Mapping[str, uncertainty.Estimate]) -> Json:
 
 
 def _balance(stock: Stock, found: float) -> Json:
-    """The carbon on the map, each pixel with its own area, against that of its stands, t C."""
+    """The carbon on the map, each pixel with its own area, against that of its stands, t C.
+
+    Raises:
+        CorruptData: they differ, which no rounding explains.
+    """
     wanted = float(sum(np.nansum(c) for c in stock.inside.values()))
-    return {
-        "stands_t_c": wanted,
-        "map_t_c": found,
-        "relative_difference": abs(found - wanted) / wanted if wanted else abs(found),
-    }
+    apart = abs(found - wanted) / wanted if wanted else abs(found)
+    if apart > BALANCE:
+        raise CorruptData(
+            f"the map holds {found:,.3f} t C and its stands {wanted:,.3f} t C: mass is not "
+            f"conserved; "
+            f"nothing was published; please report this with your inventory's size and CRS"
+        )
+    return {"stands_t_c": wanted, "map_t_c": found, "relative_difference": apart}
 
 
 def _overlaps(inventory: Inventory, stock: Stock, area: Plots) -> Json:
-    """Land that two stands claim, and the carbon that the map holds there of both."""
+    """Land that two stands claim, and the carbon that the totals hold of it once too often."""
     pairs = inventory.overlaps
-    with np.errstate(invalid="ignore"):
-        density = np.nan_to_num(np.sum(list(stock.whole.values()), axis=0) / area)
-    carbon = pairs.area * (density[pairs.first] + density[pairs.second])
+    with np.errstate(invalid="ignore", divide="ignore"):
+        density = np.sum(list(stock.whole.values()), axis=0) / area
+    least, most = counted_twice(pairs, density)
     return {
         "pairs": len(pairs.first),
         "area_ha": float(pairs.area.sum()),
-        "t_c_of_both": float(carbon.sum()),
+        "t_c_counted_twice": [least, most],
     }
 
 
@@ -246,6 +268,11 @@ def _notes(project: Project, region: str, stock: Stock, marked: Mapping[str, int
         notes.append(f"{marked['off_region']} stands lie outside the region whole")
     if not stock.known.all():
         notes.append(f"{int((~stock.known).sum())} stands of unknown volume count for no carbon")
+    if marked["without_forest"]:
+        notes.append(
+            f"the mask leaves {marked['without_forest']} stands no forest; their stock is spread "
+            f"evenly over all they cover"
+        )
     if marked["spread_evenly"]:
         notes.append(
             f"{marked['spread_evenly']} stands have no canopy height anywhere and are spread evenly"
@@ -275,10 +302,10 @@ def text(out: Path, facts: Json) -> str:
     lines += [f"  problem: {_brief(p)}" for p in facts["problems"]]
     if facts["overlaps"]["pairs"]:
         both = facts["overlaps"]
+        least, most = both["t_c_counted_twice"]
         lines.append(
-            f"  overlaps: {both['pairs']} pairs, {both['area_ha']:,.2f} ha, "
-            f"{both['t_c_of_both']:,.0f} t C "
-            f"of both stands lie there"
+            f"  overlaps: {both['pairs']} pairs claim {both['area_ha']:,.2f} ha twice, which puts "
+            f"{least:,.0f} to {most:,.0f} t C into the totals once too often"
         )
     return "\n".join([*lines, *(f"  note: {n}" for n in facts["notes"])])
 

@@ -38,7 +38,9 @@ STANDS = "stands.parquet"
 TOTAL = "carbon_density"
 """The map of all pools together."""
 
-COVERAGE = Layer("coverage", "share of the pixel inside stands of known stock", "1")
+COVERAGE = Layer(
+    "coverage", "share of the pixel inside stands of known stock; above 1 where they overlap", "1"
+)
 
 STAND = Layer(
     "stand",
@@ -84,19 +86,16 @@ class Scene:
         area = tile.grid.pixel_area_ha()
         return stand_sums(cover, self._heights(tile), area, len(self.stock.share), forest)
 
-    def labels(self, tile: Tile, sums: StandSums) -> Mapping[str, Floats] | None:
-        """A tile of every map by name; None where no stand lies."""
+    def labels(self, tile: Tile, sums: StandSums) -> Mapping[str, Floats]:
+        """A tile of every map by name."""
         with np.load(self._kept(tile)) as kept:
             cover = Coverage(kept["stand"], kept["cell"], kept["fraction"])
         self._kept(tile).unlink()
-        if not cover.cell.size:
-            return None
         forest, area = read_forest(self.mask, tile.grid), tile.grid.pixel_area_ha()
         made = labels.spread(cover, self._heights(tile), area, sums, self.stock.inside, forest)
         pools = {f"{TOTAL}_{pool}": density for pool, density in made.density.items()}
         total = np.sum(list(made.density.values()), axis=0)
-        known = np.where(made.coverage > 0, made.coverage, np.nan)
-        maps_ = {TOTAL: total, **pools, COVERAGE.name: known}
+        maps_ = {TOTAL: total, **pools, COVERAGE.name: made.coverage}
         return maps_ | {STAND.name: made.stand, SOURCE.name: made.source}
 
     def _kept(self, tile: Tile) -> Path:
@@ -135,7 +134,7 @@ def build_labels(
     """
     path, fields = _inventory(project)
     profile = _profile(project)
-    stack = open_stack(project.archive, region)
+    stack = open_stack(project.archive, region, dates=())
     scope.require_layers(stack, ("canopy_height",))
     scope.require_grid(project, region, grid)
     check_mask(mask, grid)
@@ -156,7 +155,9 @@ def build_labels(
     }
     with output.claim(out / MARK, origin, existing) as work:
         if work is None:
-            return Report(f"{out} is up to date", {"labels": str(out), "state": "up to date"})
+            facts = (files.read_json(out / MARK) or {})["report"]
+            told = {"labels": str(out), "state": "up to date"}
+            return Report(f"{out} is up to date", told, incomplete=bool(facts["dropped"]))
         progress.say(f"reading {path.name}")
         inventory = read_inventory(
             path,

@@ -8,11 +8,11 @@ from pathlib import Path
 from carbonmap import masks
 from carbonmap.errors import InputError, MissingInput
 from carbonmap.grid import Grid
-from carbonmap.io import cog, files, lattice, maps, mosaic, output, raster
+from carbonmap.io import cog, lattice, maps, mosaic, output, raster
 from carbonmap.io.cog import Sums
 from carbonmap.io.maps import MapFile
 from carbonmap.io.output import Existing
-from carbonmap.io.raster import Source
+from carbonmap.io.raster import ByResolution, Source
 from carbonmap.io.style import MASK_COLOURS
 from carbonmap.lazy import stack_grid
 from carbonmap.masks import Threshold
@@ -31,6 +31,11 @@ LAYER = cog.Layer(
     MASK_COLOURS,
 )
 
+NDVI_BANDS = ("red", "nir")
+
+CLASSES = ByResolution("mode", "nearest", 1.0)
+"""Of classes there is no mean: the most frequent of several in a pixel, else the nearest one."""
+
 Compute = Callable[[Tile], Ints]
 
 
@@ -42,6 +47,7 @@ def threshold_mask(
     out: Path,
     *,
     existing: Existing = Existing.REFUSE,
+    threads: int | None = None,
 ) -> Report:
     """Forest where canopy height and greenness pass their bounds.
 
@@ -52,14 +58,24 @@ def threshold_mask(
         settings: the bounds.
         out: the mask, ``.tif``.
         existing: what to do about a mask made otherwise.
+        threads: for tiles and compression; None takes every core.
+
+    Raises:
+        MissingInput: no image, or several; or no canopy height, or a band that NDVI needs.
     """
     stack, day = scope.one_image(archive, region, dates)
     scope.require_layers(stack, ("canopy_height",))
+    lost = [band for band in NDVI_BANDS if band not in stack["band"].values]
+    if lost:
+        raise MissingInput(
+            f"the image of {day} has no band {' and no '.join(lost)}, which NDVI needs; ingest it "
+            f"with both, or name the image of another --dates"
+        )
     image = stack["image"].isel(time=0)
 
     def compute(tile: Tile) -> Ints:
         part = image.isel(y=tile.roi[0], x=tile.roi[1])
-        red, nir = (part.sel(band=b).values for b in ("red", "nir"))
+        red, nir = (part.sel(band=b).values for b in NDVI_BANDS)
         height = stack["canopy_height"].isel(y=tile.roi[0], x=tile.roi[1]).values
         return masks.threshold_mask(height, masks.ndvi(red, nir), settings)
 
@@ -70,7 +86,8 @@ def threshold_mask(
         "min_ndvi": settings.min_ndvi,
         "inputs": scope.layer_hashes(archive, region, ("canopy_height", f"image_{day}")),
     }
-    return _write(stack_grid(archive, region), out, origin, lambda _: compute, existing)
+    grid = stack_grid(archive, region)
+    return _write(grid, out, origin, lambda _: compute, existing, threads)
 
 
 def layer_mask(
@@ -80,6 +97,7 @@ def layer_mask(
     out: Path,
     *,
     existing: Existing = Existing.REFUSE,
+    threads: int | None = None,
 ) -> Report:
     """Forest where a class raster holds one of the given classes.
 
@@ -89,7 +107,13 @@ def layer_mask(
         forest_classes: its codes that mean forest, such as 41, 42, 43 of NLCD.
         out: the mask, ``.tif``.
         existing: what to do about a mask made otherwise.
+        threads: for tiles and compression; None takes every core.
+
+    Raises:
+        InputError: no raster or no class was named, or a raster cannot be read.
     """
+    if not sources:
+        raise InputError("no class raster was named; give --layer, such as landcover.tif")
     if not forest_classes:
         raise InputError("no forest class was named; give --forest-classes, such as 41,42,43")
     for source in sources:
@@ -99,19 +123,23 @@ def layer_mask(
         "method": "layer",
         "forest_classes": sorted(forest_classes),
         "grid": grid.to_json(),
-        "inputs": [{"name": s.path.name, "sha256": files.sha256(s.path)} for s in sources],
+        "inputs": [raster.describe_source(s) for s in sources],
     }
-    finer = raster.pick_resampling(sources[0], grid) == "average"
 
     def prepare(folder: Path) -> Compute:
-        plan = mosaic.join(sources, grid, folder, "mode" if finer else "nearest")
+        plan = mosaic.join(sources, grid, folder, CLASSES)
         return lambda tile: masks.class_mask(plan.read(tile.grid), forest_classes)
 
-    return _write(grid, out, origin, prepare, existing)
+    return _write(grid, out, origin, prepare, existing, threads)
 
 
 def _write(
-    grid: Grid, out: Path, origin: Json, prepare: Callable[[Path], Compute], existing: Existing
+    grid: Grid,
+    out: Path,
+    origin: Json,
+    prepare: Callable[[Path], Compute],
+    existing: Existing,
+    threads: int | None,
 ) -> Report:
     if out.suffix.lower() != ".tif":
         raise InputError(f"the mask's name {str(out)!r} must end in .tif, such as forest.tif")
@@ -121,10 +149,13 @@ def _write(
             return Report(f"{out} is up to date", {"map": str(out), "state": "up to date"})
         common.require_space(out, grid, 1)
         compute = prepare(work.folder)
-        written = common.compute_tiles(grid, made, work, lambda t: {"forest": compute(t)}, "mask")
+        workers = min(common.WORKERS, threads or common.WORKERS)
+        written = common.compute_tiles(
+            grid, made, work, lambda t: {"forest": compute(t)}, "mask", workers
+        )
         sums = written["forest"].sums
         share = _forest_share(sums)
-        products = common.write_maps(grid, made, work, written, None)
+        products = common.write_maps(grid, made, work, written, threads)
         work.finish(products, maps.sidecar(made["forest"], sums) | {"forest_share": share})
     return Report(
         f"{out}: forest on {share:.1%} of {sums.count:,} known pixels",
@@ -139,10 +170,11 @@ def _forest_share(sums: Sums) -> float:
 
 
 def check_mask(path: Path | None, grid: Grid) -> None:
-    """Refuse a ``--mask`` that is unfinished, no mask, or on another grid.
+    """Refuse a ``--mask`` that is unfinished, no mask, on another lattice, or short of the grid.
 
     Raises:
-        InputError: its band is not a forest mask.
+        InputError: its band is not a forest mask, or it does not reach over the whole grid: what
+            lies beyond its edges would pass for land without forest.
         GridMismatch: it lies on another lattice.
     """
     if path is None:
@@ -154,7 +186,12 @@ def check_mask(path: Path | None, grid: Grid) -> None:
             f"--mask {str(path)!r} holds {head['name']!r}, not a forest mask; make one with "
             f"`carbonmap mask --method layer --layer {path} --forest-classes …`"
         )
-    lattice.read_on_grid(path, grid[:1, :1], "--mask")
+    missing = lattice.pixels_outside(path, grid, "--mask")
+    if missing:
+        raise InputError(
+            f"--mask {str(path)!r} lacks {missing:,} of the region's {grid.size:,} pixels "
+            f"({missing / grid.size:.1%}); make one of the whole region with `carbonmap mask`"
+        )
 
 
 def read_forest(path: Path | None, grid: Grid) -> Bool | None:

@@ -13,7 +13,7 @@ import xarray as xr
 from carbonmap import checkpoint
 from carbonmap.checkpoint import Checkpoint
 from carbonmap.coverage import polygon_coverage
-from carbonmap.errors import ModelError
+from carbonmap.errors import MissingInput, ModelError
 from carbonmap.grid import Grid
 from carbonmap.io import files, maps, output, raster
 from carbonmap.io.cog import Layer
@@ -128,6 +128,7 @@ def _one_map(
     final = out / f"{region}_{day[:7]}_{NAME}.tif"
     stack, _ = scope.one_image(project.archive, region, [day])
     names = scope.require_model_layers(stack, loaded.model.layers)
+    _require_scale(stack, loaded.card, day)
     origin: Json = {
         "stage": "predict",
         "region": scope.region_json(project, region, grid),
@@ -155,10 +156,32 @@ def _one_map(
         workers = project.output.threads or raster.cpu_threads()
         what = f"mapping {day}"
         written = common.compute_tiles(grid, {NAME: made}, work, tile, what, workers)
+        if not written[NAME].sums.count:
+            raise MissingInput(
+                f"{final} would be empty: no pixel of {region!r} on {day} has all that the model "
+                f"reads ({', '.join(loaded.model.layers)}) inside mask and boundary"
+            )
         products = common.write_maps(grid, {NAME: made}, work, written, project.output.threads)
-        facts = _facts(made, written[NAME], model_folder, loaded, boxed)
+        facts = _facts(made, written[NAME], model_folder, loaded, boxed, mask)
         work.finish(products, facts)
     return Report(_text(final, facts), {"state": "written", "map": str(final), **facts})
+
+
+def _require_scale(stack: xr.Dataset, card: Json, day: str) -> None:
+    """Refuse counts where the model learned reflectance, or the other way round.
+
+    Raises:
+        ModelError: the image was ingested with another scale or offset.
+    """
+    learned, found = card["image_scale"], list(scope.image_scale([stack]))
+    if learned != found:
+        raise ModelError(
+            f"the model learned from images with --scale {learned[0]:g} --offset {learned[1]:g}, "
+            f"and "
+            f"that of {day} was ingested with --scale {found[0]:g} --offset {found[1]:g}; ingest "
+            f"it "
+            f"with the model's"
+        )
 
 
 def _map_file(
@@ -179,7 +202,12 @@ def _map_file(
 
 
 def _facts(
-    made: MapFile, written: common.Written, model_folder: Path, loaded: Checkpoint, boxed: bool
+    made: MapFile,
+    written: common.Written,
+    model_folder: Path,
+    loaded: Checkpoint,
+    boxed: bool,
+    mask: Path | None,
 ) -> Json:
     """What a map amounts to, for its sidecar."""
     low, high = loaded.card["label_range_mg_c_ha"]
@@ -189,14 +217,13 @@ def _facts(
         "label_range_mg_c_ha": [low, high],
         "t_c": written.tonnes,
         "area_share": written.sums.count / made.grid.size,
-        "note": "total of a box, not of a boundary" if boxed else "total inside the boundary",
+        "note": ("total of a box, not of a boundary" if boxed else "total inside the boundary")
+        + (", forest only" if mask else ", all land: give --mask for the forest alone"),
     }
 
 
 def _text(final: Path, facts: Json) -> str:
     valid = facts["valid_pixels"]
-    if not valid["count"]:
-        return f"{final}: no pixel has all that the model needs; check the layers and the mask"
     return (
         f"{final}: {valid['count']:,} pixels, {valid['min']:.1f} to {valid['max']:.1f} Mg C/ha, "
         f"{facts['t_c']:,.0f} t C ({facts['note']}; from a model, without an interval)"

@@ -12,6 +12,7 @@ import xarray as xr
 from carbonmap.errors import GridMismatch, MissingInput, ModelError
 from carbonmap.grid import Grid
 from carbonmap.io import files, stands, vector
+from carbonmap.lazy import image_days as days_of
 from carbonmap.lazy import open_stack, stack_grid
 from carbonmap.project import Project
 from carbonmap.regions import Region, region_grid
@@ -63,15 +64,18 @@ def one_image(archive: Path, region: str, dates: Sequence[str]) -> tuple[xr.Data
     Raises:
         MissingInput: they select none, or several.
     """
-    stack = open_stack(archive, region, dates)
-    days = [str(t)[:10] for t in stack["time"].values]
+    days = days_of(archive, region, dates)
+    if not days:
+        raise MissingInput(
+            f"no date selects an image of {region!r}; name one, as in --dates 2020-11"
+        )
     if len(days) > 1:
         raise MissingInput(
             f"{', '.join(dates)} selects {len(days)} images of {region!r} ({', '.join(days)}); "
             f"name "
             f"one by its day, as in --dates {days[0]}"
         )
-    return stack, days[0]
+    return open_stack(archive, region, days), days[0]
 
 
 def image_days(archive: Path, region: str, dates: Sequence[str]) -> list[str]:
@@ -80,9 +84,7 @@ def image_days(archive: Path, region: str, dates: Sequence[str]) -> list[str]:
     Raises:
         MissingInput: a date selects none, or two images would be one month's map.
     """
-    for period in dates:
-        open_stack(archive, region, [period])
-    days = [str(t)[:10] for t in open_stack(archive, region, dates)["time"].values]
+    days = days_of(archive, region, dates)
     months = [day[:7] for day in days]
     twice = sorted({m for m in months if months.count(m) > 1})
     if twice:
@@ -165,3 +167,23 @@ def read_layers(
         out[wide.roi_of(held)] = source.values
         found[name] = out
     return found
+
+
+def image_scale(stacks: Sequence[xr.Dataset]) -> tuple[float, float]:
+    """Scale and offset with which the images were ingested; (1, 0) where there is none.
+
+    Raises:
+        ModelError: they differ, so that one number would mean two things.
+    """
+    found = {
+        (float(s["image"].attrs["scale_applied"]), float(s["image"].attrs["offset_applied"]))
+        for s in stacks
+        if "image" in s
+    }
+    if len(found) > 1:
+        raise ModelError(
+            f"the images were ingested with different --scale and --offset: {sorted(found)}; "
+            f"ingest "
+            f"them alike"
+        )
+    return next(iter(found), (1.0, 0.0))

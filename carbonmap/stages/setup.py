@@ -9,9 +9,11 @@ from carbonmap import config
 from carbonmap import crs as crs_
 from carbonmap.errors import ConfigError, OutputExists
 from carbonmap.io import files, raster
+from carbonmap.io.output import Existing
 from carbonmap.regions import Region
 from carbonmap.stages import scope
 from carbonmap.stages.common import Report
+from carbonmap.types import Json
 
 
 def init(
@@ -24,7 +26,7 @@ def init(
     boundary: Path | None = None,
     crs: str | None = None,
     pixel_m: float | None = None,
-    overwrite: bool = False,
+    existing: Existing = Existing.REFUSE,
 ) -> Report:
     """Write ``carbonmap.toml``.
 
@@ -37,7 +39,8 @@ def init(
         boundary: vector file with the outline.
         crs: projected CRS in metres; that of `like`, or of the built-in region, where None.
         pixel_m: edge of a pixel, m; likewise.
-        overwrite: replace a file that is there.
+        existing: what to do about a file that says something else. Under ``RENEW`` one that holds a
+            region of that name is kept: users edit it, and a pipeline must go on.
 
     Raises:
         OutputExists: there is one, and it may not be replaced.
@@ -52,10 +55,9 @@ def init(
         table["crs"] = crs_.canonical(config.crs_text(table["crs"]))
     region = _region(name, table)
     text = config.template(region)
-    if path.exists() and not overwrite:
-        if path.read_text(encoding="utf-8", errors="replace") != text:
-            raise OutputExists(f"{str(path)!r} is there already; edit it, or give --overwrite")
-        return Report(f"{path} is up to date", {"config": str(path), "region": name})
+    facts: Json = {"config": str(path), "region": name}
+    if path.exists() and existing is not Existing.OVERWRITE:
+        return Report(_kept(path, text, region, existing), facts)
     files.write_text(path, text)
     known = scope.grid_of(region)
     box = (
@@ -63,7 +65,24 @@ def init(
         if region.is_box
         else ""
     )
-    return Report(f"{path}: region {name!r}, {known}{box}", {"config": str(path), "region": name})
+    return Report(f"{path}: region {name!r}, {known}{box}", facts)
+
+
+def _kept(path: Path, text: str, region: Region, existing: Existing) -> str:
+    """Why a file that is there may stay.
+
+    Raises:
+        OutputExists: it may not.
+    """
+    if path.read_text(encoding="utf-8", errors="replace") == text:
+        return f"{path} is up to date"
+    held = config.read_toml(path, config.PROJECT_FILE).get("region", {})
+    if existing is not Existing.RENEW or region.name not in held:
+        raise OutputExists(f"{str(path)!r} is there already; edit it, or give --overwrite")
+    told = f"{path} is kept, since it was edited"
+    if config.load(path).region[region.name] != region:
+        told += f"; its region {region.name!r} is not the one that this command would write"
+    return told
 
 
 def _base(name: str, like: Path | None, has_extent: bool) -> dict[str, Any]:

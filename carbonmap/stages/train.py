@@ -32,7 +32,10 @@ SPLIT = "split.parquet"
 """The stands with their roles, by which an evaluation knows what the model has seen."""
 
 VALIDATION_PX = 200_000
-"""Held-out pixels by which a model is judged at most; more change the RMSE in its third digit."""
+"""Held-out pixels by which a model is judged at most when it is trained; `evaluate` takes all."""
+
+ONCE = 1.001
+"""Most of a pixel inside stands for it to lie in one of them; exactextract's shares are float32."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +66,8 @@ class Sampler:
         )
         index = np.nan_to_num(stand).astype(np.int64)
         of_role = np.r_[int(Role.OUTSIDE), self.roles][index] == int(role)
-        usable = of_role & (np.nan_to_num(share) >= self.min_coverage) & np.isfinite(density)
+        share = np.nan_to_num(share)  # above 1 where stands overlap, and nobody knows what grows
+        usable = of_role & (share >= self.min_coverage) & (share <= ONCE) & np.isfinite(density)
         forest = read_forest(self.mask, tile.grid)
         return usable if forest is None else usable & forest, density
 
@@ -135,6 +139,7 @@ def train(
     days = scope.image_days(project.archive, region, dates)
     stacks = [scope.one_image(project.archive, region, [day])[0] for day in days]
     names = scope.require_model_layers(stacks[0], spec.layers)
+    image_scale = scope.image_scale(stacks)
     layers = [n for n in names if n != "image"] + [f"image_{day}" for day in days]
     origin: Json = {
         "stage": "train",
@@ -150,29 +155,43 @@ def train(
         if work is None:
             return Report(f"{out} is up to date", {"model": str(out), "state": "up to date"})
         stands = vector.read_stands(labels / STANDS)
-        roles = assign_roles(
-            np.array(stands.geometry.array, dtype=object), project.model.split, grid.anchor
-        )
+        roles = assign_roles(_usable(stands), project.model.split, grid.anchor)
         sampler = Sampler(
             grid, labels, roles, project.labels.min_coverage, mask, project.model.seed
         )
-        facts, products = _fit(project.model, sampler, stacks, out)
+        work.begin_publishing()
+        scale = _label_scale(labels)
+        facts, products = _fit(project.model, sampler, stacks, out, scale)
         stands["role"] = [Role(r).name.lower() for r in roles]
         vector.write_stands(stands[["id", "role", "geometry"]], out / SPLIT)
-        facts |= _card(project, region, grid, days, held["report"], roles)
-        work.begin_publishing()
+        facts |= _card(project, region, grid, days, held["report"], roles, image_scale)
         work.finish([*products, out / SPLIT], facts)
     return Report(_text(out, facts), {"state": "written", "path": str(out), **facts})
 
 
+def _usable(stands: vector.Frame) -> np.ndarray[tuple[int], np.dtype[np.object_]]:
+    """Outlines of the stands that can be learned from or held out; None for the others."""
+    known = np.isfinite(stands["total_t_c"].to_numpy()) & (stands["inside_share"].to_numpy() > 0)
+    outlines = np.array(stands.geometry.array, dtype=object)
+    outlines[~known] = None
+    return outlines
+
+
+def _label_scale(labels: Path) -> float:
+    """Mg C/ha that are 1 on the 0–1 scale: the labels' largest, whatever a model draws of them."""
+    held = maps.require_whole(labels / f"{TOTAL}.tif", by_size=True)["report"]["valid_pixels"]
+    return float(held.get("max", 0)) or 1.0
+
+
 def _fit(
-    settings: Model, sampler: Sampler, stacks: Sequence[xr.Dataset], out: Path
+    settings: Model, sampler: Sampler, stacks: Sequence[xr.Dataset], out: Path, scale: float
 ) -> tuple[Json, list[Path]]:
     """Fit, judge, and write the weights."""
     spec, most = settings.features, regressors.recipe(settings.kind).most
     x, y = sampler.draw(stacks, spec, Role.TRAIN, most)
     progress.say(f"fitting {settings.kind} on {len(y):,} pixels, {len(spec.names)} features")
     model = regressors.fit(settings.kind, spec, x, y, sampler.grid.pixel_m, settings.seed)
+    model = dataclasses.replace(model, scale=scale)
     exam, truth = sampler.draw(stacks, spec, Role.VALIDATION, VALIDATION_PX)
     judged = errors(regressors.estimate(model.estimator, exam), truth)
     facts = checkpoint.card(model) | {
@@ -184,7 +203,13 @@ def _fit(
 
 
 def _card(
-    project: Project, region: str, grid: Grid, days: Sequence[str], labels: Json, roles: Ints
+    project: Project,
+    region: str,
+    grid: Grid,
+    days: Sequence[str],
+    labels: Json,
+    roles: Ints,
+    image_scale: tuple[float, float],
 ) -> Json:
     """What else a model's card tells: where and on what it was trained."""
     counts = {r.name.lower(): int((roles == r).sum()) for r in Role if r is not Role.OUTSIDE}
@@ -195,6 +220,7 @@ def _card(
         "crs": grid.crs,
         "training_bounds": list(grid.bounds),
         "dates": list(days),
+        "image_scale": list(image_scale),
         "profile": labels["profile"],
         "pools": ", ".join(labels["pools"]),
         "split": dataclasses.asdict(project.model.split),

@@ -5,6 +5,7 @@ second and not two: fifty can be killed within a test. Every fault is the system
 limit, a full file system, a lost capability, a missing network.
 """
 
+import contextlib
 import ctypes
 import multiprocessing
 import os
@@ -16,9 +17,11 @@ import tempfile
 import time
 from dataclasses import dataclass
 
+import pytest
+
 from carbonmap.cli import main
 from carbonmap.io import output
-from tests.conftest import FIELDS
+from tests.conftest import FIELDS, SPLIT
 
 PATIENCE_S = 120
 """A command that has not ended by then hangs."""
@@ -43,6 +46,8 @@ class Command:
 
 BANDS = ",".join(f"{b}=county/image_2020-05-15_{b}.tif" for b in ("blue", "red", "nir"))
 
+OF_LABELS = ("--model", "ols", "--labels", "made", "--dates", "2020-11", *SPLIT)
+
 COMMANDS = {
     "build-labels": Command(
         ("build-labels", "county/inventory.shp", *FIELDS, "-o", "labels"), "labels", "labels.json"
@@ -57,8 +62,31 @@ COMMANDS = {
         "masks",
         "forest.json",
     ),
+    "train": Command(
+        ("train", *OF_LABELS, "-o", "models/again"),
+        "models/again",
+        "model.json",
+        before=(("build-labels", "county/inventory.shp", *FIELDS, "-o", "made"),),
+    ),
+    "predict": Command(
+        ("predict", "--model", "models/ols", "--dates", "2020-11", "-o", "maps"),
+        "maps",
+        "demo_2020-11_carbon_density.json",
+        before=(("train", *OF_LABELS, "-o", "models/ols"),),
+    ),
 }
 """What is starved, killed and interrupted; another command joins by a line here."""
+
+SLOW = {"mask", "train"}
+"""Commands that write as others do, and are hurt by `make test-slow` alone."""
+
+
+def each(*slow):
+    """Parametrise a test by command; those named, and `SLOW`, are marked slow."""
+    late = SLOW | set(slow)
+    return pytest.mark.parametrize(
+        "name", [pytest.param(n, marks=[pytest.mark.slow] * (n in late)) for n in COMMANDS]
+    )
 
 
 @dataclass(frozen=True)
@@ -151,6 +179,8 @@ def _live(path, words, ends, harm):
     for number, end in enumerate(ends, 1):
         os.dup2(end.fileno(), number)
         end.close()
+    sys.stdout = os.fdopen(1, "w", encoding="utf-8", closefd=False)
+    sys.stderr = os.fdopen(2, "w", encoding="utf-8", closefd=False, buffering=1)
     for do, *how in harm:
         do(*how)
     main.main([str(w) for w in words], prog_name="carbonmap")
@@ -206,10 +236,11 @@ def lose_network():
     new_user, new_network = 0x10000000, 0x40000000  # CLONE_NEWUSER, CLONE_NEWNET of linux/sched.h
     if libc.unshare(new_network) and libc.unshare(new_user | new_network):
         socket.socket.connect = _refuse
-        socket.getaddrinfo = _refuse
+    with contextlib.suppress(OSError), socket.create_connection(("192.0.2.1", 80), timeout=1):
+        raise AssertionError("there still is a network")
 
 
-def _refuse(*_args, **_more):
+def _refuse(*_args):
     raise OSError("there is no network")
 
 
@@ -226,6 +257,12 @@ def litter(folder):
     return sorted(n for n in top if not n.endswith(".catalog.lock"))
 
 
+def products(folder, command):
+    """The files that a command made, by name, with their bytes; the project's own path left out."""
+    here = str(folder.path).encode()
+    return {n: data.replace(here, b"") for n, data in folder.products(command.out).items()}
+
+
 def require_whole(folder, command, before, clean):
     """No file under a final name is half written, and a mark tells the truth.
 
@@ -235,7 +272,7 @@ def require_whole(folder, command, before, clean):
         before: the output's files before it, by name.
         clean: the same after a run that nobody hurt.
     """
-    for name, data in folder.products(command.out).items():
+    for name, data in products(folder, command).items():
         assert data in (before.get(name), clean.get(name)), f"{name} is neither old nor new"
     mark = folder.path / command.out / command.mark
     if mark.exists():

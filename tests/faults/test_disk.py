@@ -10,8 +10,10 @@ from tests.conftest import Folder
 from tests.faults.harm import (
     COMMANDS,
     at,
+    each,
     litter,
     obey_permissions,
+    products,
     require_whole,
     run,
     set_variable,
@@ -22,22 +24,14 @@ pytestmark = pytest.mark.faults
 
 FULL = "make room"
 
-EACH = pytest.mark.parametrize("name", COMMANDS)
-
 MOMENTS = {
     "build-labels": [
-        ("carbonmap.io.output", "_admit", 100),
         ("carbonmap.stages.labels", "_first_pass", 100),
         ("carbonmap.io.raster", "write_tile", 100_000),
-        ("carbonmap.stages.common", "write_maps", 1000),
-        ("carbonmap.io.cog", "write_cog", 20_000),
         ("carbonmap.io.cog", "write_cog", 40_000),
         ("carbonmap.io.style", "write_qml", 100),
-        ("carbonmap.io.maps", "write_stac", 100),
-        ("carbonmap.io.maps", "write_sidecar", 100),
         ("carbonmap.io.vector", "write_stands", 10_000),
         ("carbonmap.io.figures", "draw_map", 10_000),
-        ("carbonmap.io.output", "write_mark", 1000),
     ],
     "ingest": [
         ("carbonmap.io.output", "_admit", 100),
@@ -46,32 +40,38 @@ MOMENTS = {
         ("carbonmap.io.output", "write_mark", 1000),
         ("carbonmap.io.stac", "refresh", 100),
     ],
-    "mask": [
+    "train": [
         ("carbonmap.io.output", "_admit", 100),
-        ("carbonmap.io.raster", "write_tile", 1000),
-        ("carbonmap.io.cog", "write_cog", 1000),
-        ("carbonmap.io.cog", "write_cog", 3000),
+        ("carbonmap.checkpoint", "write_weights", 1000),
         ("carbonmap.io.output", "write_mark", 1000),
     ],
 }
 """Functions from which on no file may grow beyond so many bytes: every kind of file in its turn."""
 
+ANY_MAP = [
+    ("carbonmap.io.raster", "write_tile", 1000),
+    ("carbonmap.io.cog", "write_cog", 1000),
+    ("carbonmap.io.cog", "write_cog", 3000),
+    ("carbonmap.io.output", "write_mark", 1000),
+]
+"""The same of any command that makes a map from tiles."""
 
-@EACH
+
+@each()
 def test_a_disk_that_fills_at_any_moment_is_one_message_and_the_same_command_goes_on(
     place, county, clean, name
 ):
     """Rows 1 and 2."""
     command = COMMANDS[name]
-    before = county.products(command.out)
-    for module, function, most in MOMENTS.get(name, [("carbonmap.io.raster", "write_tile", 100)]):
+    before = products(county, command)
+    for module, function, most in MOMENTS.get(name, ANY_MAP):
         done = run(place, command.words, (at, module, function, 0, small_files, most))
         done.said(FULL)
         require_whole(place, command, before, clean[name])
         left = [n for n in litter(place.path) if not n.endswith(".work")]
         assert left == [], (module, function)
     assert run(place, command.words).code == 0
-    assert place.products(command.out) == clean[name]
+    assert products(place, command) == clean[name]
     assert litter(place.path) == []
 
 
@@ -90,7 +90,7 @@ def test_a_small_disk_fills_in_the_tiles_or_in_the_maps(county, clean, disk, roo
     assert all(n.endswith(".labels.work") for n in litter(place.path / "labels"))
     disk.change("size=64m")
     assert run(place, command.words).code == 0
-    assert place.products("labels") == clean["build-labels"]
+    assert products(place, COMMANDS["build-labels"]) == clean["build-labels"]
     assert litter(place.path) == []
 
 
@@ -104,7 +104,7 @@ def test_a_disk_that_cannot_hold_the_maps_is_refused_before_any_work(county, dis
     assert place.products("labels") == {}
 
 
-@EACH
+@each()
 def test_every_file_is_on_the_disk_before_it_gets_its_name(place, monkeypatch, name):
     """Row 5: its bytes, then its name, then the folder that holds the name."""
     log = []
@@ -120,27 +120,26 @@ def test_every_file_is_on_the_disk_before_it_gets_its_name(place, monkeypatch, n
         replace(old, new)
 
     command = COMMANDS[name]
-    before = place.products(command.out)
+    before = products(place, command)
     monkeypatch.setattr(os, "fsync", note_fsync)
     monkeypatch.setattr(os, "replace", note_replace)
     place.run(*command.words)
     monkeypatch.undo()
-    written = [n for n, data in place.products(command.out).items() if before.get(n) != data]
+    written = [n for n, data in products(place, command).items() if before.get(n) != data]
     assert len(written) > 2
     for one in written:
         path = place.path / command.out / one
         now = path.stat()
-        synced = log.index(("fsync", now.st_ino, now.st_size, now.st_mtime_ns))
-        above = [path, *path.parents]
-        named = max(k for k, e in enumerate(log) if e[0] == "name" and any(str(p) == e[1] for p in above))  # fmt: skip
-        assert synced < named, one
-        folder = above[above.index(next(p for p in above if str(p) == log[named][1])) + 1]
-        kept = [k for k, e in enumerate(log) if e[:2] == ("fsync", folder.stat().st_ino)]
-        assert max(kept) > named, one
+        bytes_kept = log.index(("fsync", now.st_ino, now.st_size, now.st_mtime_ns))
+        above = {str(p): p for p in (path, *path.parents)}  # its name may come with its folder's
+        named = max(k for k, event in enumerate(log) if event[0] == "name" and event[1] in above)
+        folder = above[log[named][1]].parent.stat().st_ino
+        name_kept = max(k for k, event in enumerate(log) if event[:2] == ("fsync", folder))
+        assert bytes_kept < named < name_kept, one
 
 
-@EACH
-def test_a_folder_that_may_not_be_written_is_one_message(place, county, clean, name):
+@each()
+def test_a_folder_that_may_not_be_written_is_one_message(place, county, name):
     """Row 28."""
     command = COMMANDS[name]
     for folder in (place.path, *(p for p in place.path.rglob("*") if p.is_dir())):
@@ -151,7 +150,7 @@ def test_a_folder_that_may_not_be_written_is_one_message(place, county, clean, n
     assert litter(place.path) == []
 
 
-def test_a_disk_that_is_mounted_read_only_is_one_message(county, clean, disk):
+def test_a_disk_that_is_mounted_read_only_is_one_message(county, disk):
     """Row 28. What is finished there stays of use: it is up to date."""
     place = Folder(disk.path / "place")
     shutil.copytree(county.path, place.path)
@@ -164,18 +163,16 @@ def test_a_disk_that_is_mounted_read_only_is_one_message(county, clean, disk):
     assert (done.code, "up to date" in done.out) == (0, True)
 
 
-@EACH
-def test_a_temporary_folder_without_room_or_none_at_all_is_not_needed(place, clean, disk, name):
+@each()
+def test_a_temporary_folder_without_room_is_not_needed(place, clean, disk, name):
     """Row 28."""
     disk.change("size=4k")
-    command = COMMANDS[name]
-    for number, folder in enumerate((disk.path, disk.path / "gone")):
-        harm = [(set_variable, v, str(folder)) for v in ("TMPDIR", "CPL_TMPDIR", "SQLITE_TMPDIR")]
-        again = ("--overwrite",) if number else ()
-        done = run(place, (*command.words, *again), *harm)
-        assert done.code == 0, done.err
-        assert place.products(command.out) == clean[name]
-        assert list(disk.path.iterdir()) == []
+    variables = {"TMPDIR": disk.path, "CPL_TMPDIR": disk.path / "gone", "SQLITE_TMPDIR": disk.path}
+    harm = [(set_variable, variable, str(folder)) for variable, folder in variables.items()]
+    done = run(place, COMMANDS[name].words, *harm)
+    assert done.code == 0, done.err
+    assert products(place, COMMANDS[name]) == clean[name]
+    assert list(disk.path.iterdir()) == []
 
 
 def test_a_tile_that_was_lost_or_changed_after_its_run_was_cut_short_is_made_again(place, clean):
@@ -190,5 +187,5 @@ def test_a_tile_that_was_lost_or_changed_after_its_run_was_cut_short_is_made_aga
     changed[-100] ^= 1
     tiles[9].write_bytes(changed)
     assert run(place, command.words).code == 0
-    assert place.products("labels") == clean["build-labels"]
+    assert products(place, COMMANDS["build-labels"]) == clean["build-labels"]
     assert output.damaged(place.path / "labels" / "labels.json") == []

@@ -8,20 +8,26 @@ import signal
 import pytest
 
 from tests.conftest import Folder
-from tests.faults.harm import COMMANDS, Run, at, die, litter, require_whole, run, send_itself
+from tests.faults.harm import (
+    COMMANDS,
+    Run,
+    at,
+    die,
+    each,
+    litter,
+    products,
+    require_whole,
+    run,
+    send_itself,
+)
 
 pytestmark = pytest.mark.faults
 
-EACH = pytest.mark.parametrize("name", COMMANDS)
-
 STAGES = {
     "build-labels": [
-        ("carbonmap.io.output", "_admit"),
         ("carbonmap.stages.labels", "_first_pass"),
         ("carbonmap.io.raster", "write_tile"),
-        ("carbonmap.io.cog", "write_cog"),
         ("carbonmap.io.cog", "verify"),
-        ("carbonmap.io.vector", "write_stands"),
         ("carbonmap.io.figures", "draw_map"),
         ("carbonmap.io.output", "write_mark"),
     ],
@@ -31,6 +37,11 @@ STAGES = {
         ("carbonmap.io.files", "sync_tree"),
         ("carbonmap.io.output", "write_mark"),
         ("carbonmap.io.stac", "refresh"),
+    ],
+    "train": [
+        ("carbonmap.models.regressors", "fit"),
+        ("carbonmap.checkpoint", "write_weights"),
+        ("carbonmap.io.output", "write_mark"),
     ],
 }
 """Functions in which a signal finds a command."""
@@ -50,7 +61,7 @@ def ends_well(place, clean):
     def check(name):
         done = run(place, COMMANDS[name].words)
         assert done.code == 0, done.err
-        assert place.products(COMMANDS[name].out) == clean[name]
+        assert products(place, COMMANDS[name]) == clean[name]
         assert litter(place.path) == []
 
     return check
@@ -66,67 +77,70 @@ def kill_at_random(place, before, clean, name, rounds, longest):
         require_whole(place, COMMANDS[name], before, clean)
 
 
-@EACH
+@each()
 def test_a_run_killed_at_random_leaves_nothing_half_and_is_resumed(
     place, county, clean, pace, ends_well, name
 ):
     """Rows 3 and 4."""
-    kill_at_random(place, county.products(COMMANDS[name].out), clean[name], name, 4, pace[name])
+    kill_at_random(place, products(county, COMMANDS[name]), clean[name], name, 4, pace[name])
     ends_well(name)
 
 
 @pytest.mark.slow
-@EACH
+@each()
 def test_a_run_killed_fifty_times_leaves_nothing_half_and_is_resumed(
     place, county, clean, pace, ends_well, name
 ):
     """Rows 3 and 4."""
-    kill_at_random(place, county.products(COMMANDS[name].out), clean[name], name, 50, pace[name])
+    kill_at_random(place, products(county, COMMANDS[name]), clean[name], name, 50, pace[name])
     ends_well(name)
 
 
-def kill_at_renames(place, before, clean, name, step, words):
-    """Kill a command at its renames, every `step` of them, until it has no more; how many."""
-    nth = 0
-    while True:
-        done = run(place, words, (at, "os", "replace", nth, die))
-        assert done.code in (0, -signal.SIGKILL), done.err
+FEW_OR_ALL = pytest.mark.parametrize("few", [True, pytest.param(False, marks=pytest.mark.slow)])
+
+
+def kill_at_renames(place, before, clean, name, few, words):
+    """Kill a command before its renames, one after another until there is none; how many."""
+    step = (16 if name == "build-labels" else 5) if few else 1
+    code, kills = -signal.SIGKILL, 0
+    while code == -signal.SIGKILL:
+        code = run(place, words, (at, "os", "replace", kills * step, die)).code
         require_whole(place, COMMANDS[name], before, clean)
-        if done.code == 0:
-            return nth
-        nth += step
+        kills += code == -signal.SIGKILL
+    assert code == 0
+    return kills
 
 
-@pytest.mark.parametrize("step", [9, pytest.param(1, marks=pytest.mark.slow)])
-@EACH
+@FEW_OR_ALL
+@each()
 def test_a_run_killed_between_two_renames_leaves_nothing_half_and_is_resumed(
-    place, county, clean, ends_well, name, step
+    place, county, clean, ends_well, name, few
 ):
     """Rows 3 and 4: with every tile made, the renames left are those of the products."""
     command = COMMANDS[name]
-    before = county.products(command.out)
+    before = products(county, command)
     run(place, command.words, (at, "carbonmap.io.output", "write_mark", 0, die))
-    assert kill_at_renames(place, before, clean[name], name, step, command.words) > 2
+    assert kill_at_renames(place, before, clean[name], name, few, command.words) > 1
     ends_well(name)
 
 
-@pytest.mark.parametrize("step", [11, pytest.param(1, marks=pytest.mark.slow)])
-@EACH
+@FEW_OR_ALL
+@each("build-labels")
 def test_a_run_killed_while_it_overwrites_leaves_old_files_or_new_and_no_false_mark(
-    place, clean, tmp_path, name, step
+    place, tmp_path, name, few
 ):
     """Rows 3 and 4."""
     command = COMMANDS[name]
     assert run(place, command.words).code == 0
-    before = place.products(command.out)
+    before = products(place, command)
     words = (*command.words, *OTHERWISE[name], "--overwrite")
     shutil.copytree(place.path, tmp_path / "other")
     other = Folder(tmp_path / "other")
     assert run(other, words).code == 0
-    wanted = other.products(command.out)
+    wanted = products(other, command)
     assert wanted != before
-    assert kill_at_renames(place, before, wanted, name, step, words) > 2
-    assert place.products(command.out) == wanted
+    assert kill_at_renames(place, before, wanted, name, few, words) > 1
+    assert products(place, command) == wanted
     assert litter(place.path) == []
 
 
@@ -134,11 +148,13 @@ OTHERWISE = {
     "build-labels": ("--set", "labels.min_coverage=0.5"),
     "ingest": ("--scale", "0.5"),
     "mask": ("--min-height", "8"),
+    "train": ("--seed", "7"),
+    "predict": ("--set", "output.style_range_mg_c_ha=[0, 300]"),
 }
 """Options by which a command's output is another one."""
 
 
-@EACH
+@each()
 def test_an_interrupted_run_ends_with_130_says_how_to_go_on_and_is_resumed(place, ends_well, name):
     """Row 23."""
     for number, (module, function) in enumerate(STAGES.get(name, ANY_MAP)):
@@ -154,7 +170,7 @@ def test_a_signal_from_outside_at_any_time_ends_a_run_with_130(place, pace, ends
     """Row 23."""
     draw, command = random.Random(int(which)), COMMANDS["build-labels"]
     codes = []
-    for _ in range(3):
+    for _ in range(2):
         begun = Run(place, command.words).until(".labels.work/owner")
         done = begun.after(draw.uniform(0, pace["build-labels"] / 2)).send(which).end()
         if done.code != 0:
@@ -164,7 +180,7 @@ def test_a_signal_from_outside_at_any_time_ends_a_run_with_130(place, pace, ends
     ends_well("build-labels")
 
 
-@EACH
+@each()
 def test_a_second_run_into_the_same_output_is_refused_and_the_first_ends_well(place, clean, name):
     """Row 22."""
     command = COMMANDS[name]
@@ -177,7 +193,7 @@ def test_a_second_run_into_the_same_output_is_refused_and_the_first_ends_well(pl
             "being written by another run", f"process {first.pid} on {os.uname().nodename}"
         )
     assert first.end().code == 0
-    assert place.products(command.out) == clean[name]
+    assert products(place, command) == clean[name]
     assert litter(place.path) == []
 
 
@@ -186,7 +202,7 @@ def test_runs_that_write_different_outputs_at_once_do_not_disturb_each_other(pla
     for name, begun in zip(COMMANDS, runs, strict=True):
         done = begun.end()
         assert done.code == 0, done.err
-        assert place.products(COMMANDS[name].out) == clean[name]
+        assert products(place, COMMANDS[name]) == clean[name]
 
 
 def test_layers_ingested_at_once_are_all_in_the_catalogue(place):

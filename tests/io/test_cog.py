@@ -1,5 +1,6 @@
 """Maps: layout, tags, statistics, and what verification catches."""
 
+import dataclasses
 import math
 
 import numpy as np
@@ -116,6 +117,25 @@ def test_a_map_cut_short_or_emptied_does_not_verify(tmp_path, truth):
     cog.write_cog(parts, GRID, DENSITY, {}, Sums(), final, tmp_path)
     assert cog_validate(final, quiet=True)[0]
     assert "instead of" in cog.verify(final, GRID, DENSITY, sums)
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("window", [2048, 200])
+def test_an_overview_that_leaves_the_maps_range_is_noticed_however_large(
+    tmp_path, monkeypatch, truth, window
+):
+    """Lanczos overviews of noise swing below zero; windows are smaller than the overview."""
+    monkeypatch.setattr(cog, "READ_PX", window)
+    swinging = dataclasses.replace(DENSITY, overviews="LANCZOS")
+    parts, sums = parts_of(truth, tmp_path, layer=swinging)
+    with pytest.raises(WriteError, match="overview 0 spans -"):
+        cog.write_cog(parts, GRID, swinging, {}, sums, tmp_path / "map.tif", tmp_path)
+
+
+def test_means_that_round_past_the_range_are_no_fault(tmp_path):
+    same = np.full(GRID.shape, 0.1, np.float32)
+    parts, sums = parts_of(same, tmp_path)
+    cog.write_cog(parts, GRID, DENSITY, {}, sums, tmp_path / "map.tif", tmp_path)
 
 
 @pytest.mark.faults

@@ -1,15 +1,21 @@
 """Reading and warping: exact where it must be, refused where it cannot be."""
 
+import math
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import rasterio
+from affine import Affine
 from rasterio.transform import from_origin
 
 from carbonmap import crs
 from carbonmap.errors import GridError, GridMismatch, InputError, MissingInput
 from carbonmap.grid import Grid
 from carbonmap.io import lattice, mosaic, raster
-from carbonmap.io.raster import Source
+from carbonmap.io.raster import ByResolution, Source
 from carbonmap.tiles import tiles
 
 GRID = Grid.covering((400000, 2900000, 403200, 2902400), "EPSG:32648", 16)
@@ -61,7 +67,7 @@ def test_warping_does_not_depend_on_chunk_shape(tmp_path, resampling):
 def test_a_raster_on_the_grid_comes_through_unchanged(tmp_path):
     data = np.random.default_rng(1).integers(1, 60000, GRID.shape).astype(np.uint16)
     path = write(tmp_path / "a.tif", data, GRID.transform)
-    assert raster.pick_resampling(Source(path), GRID) == "bilinear"
+    assert ByResolution(times=1.0).pick(Source(path), GRID) == "bilinear"
     np.testing.assert_array_equal(on_grid(path, "bilinear", 64), data)
 
 
@@ -74,7 +80,7 @@ def test_averaging_is_the_mean_of_the_valid_heights(tmp_path):
     path = write(tmp_path / "a.tif", fine, from_origin(left, top, 4, 4), nodata=255)
     blocks = fine.reshape(GRID.height, 4, GRID.width, 4).astype(float)
     blocks[blocks == 255] = np.nan
-    assert raster.pick_resampling(Source(path), GRID) == "average"
+    assert ByResolution().pick(Source(path), GRID) == "average"
     np.testing.assert_allclose(
         on_grid(path, "average", 100), np.nanmean(blocks, axis=(1, 3)), rtol=1e-6
     )
@@ -129,6 +135,87 @@ def test_of_overlapping_sources_the_first_with_data_counts(tmp_path):
         got = mosaic.join(list(sources), GRID, tmp_path, "nearest").read(GRID)
         assert (got[:20] == top_value).all()
         assert (got[20:] == 7).all()
+
+
+def sheet(path, pixel, value, east=0.0, nodata=255, crs_text="EPSG:32648"):
+    """A raster of one value, `pixel` wide, whose west edge lies `east` metres from the grid's."""
+    left, bottom, right, top = GRID.bounds
+    shape = (math.ceil((top - bottom) / pixel), math.ceil((right - left) / 2 / pixel))
+    data = np.full(shape, value, np.uint8)
+    return Source(write(path, data, from_origin(left + east, top, pixel, pixel), crs_text, nodata))
+
+
+def test_each_lattice_is_resampled_by_its_own_resolution(tmp_path):
+    half = GRID.width * 8
+    coarse, fine = sheet(tmp_path / "c.tif", 32, 7), sheet(tmp_path / "f.tif", 4, 3, half)
+    for sources in ([coarse, fine], [fine, coarse]):
+        plan = mosaic.join(sources, GRID, tmp_path)
+        chosen = {g.path.name: g.resampling for g in plan.groups}
+        assert chosen == {"c.tif": "bilinear", "f.tif": "average"}
+    by_class = mosaic.join([coarse, fine], GRID, tmp_path, ByResolution("mode", "nearest", 1.0))
+    assert [g.resampling for g in by_class.groups] == ["nearest", "mode"]
+    forced = mosaic.join([coarse, fine], GRID, tmp_path, "cubic")
+    assert [g.resampling for g in forced.groups] == ["cubic", "cubic"]
+
+
+@pytest.mark.parametrize("turn", [0, 30, 45])
+def test_a_pixel_is_as_large_as_its_area_however_its_raster_is_turned(tmp_path, turn):
+    left, _, _, top = GRID.bounds
+    transform = Affine.translation(left, top) * Affine.rotation(turn) * Affine.scale(12, -12)
+    path = write(tmp_path / "a.tif", np.zeros((50, 80), np.uint8), transform)
+    assert raster.pixel_edge(Source(path), GRID.crs) == pytest.approx(12, rel=1e-9)
+
+
+def test_a_footprint_that_comes_out_turned_does_not_make_its_pixels_larger(tmp_path):
+    """Far from a zone's meridian another zone's raster lies turned; its box grows, its pixels do
+    not: at 10 m it is averaged, whatever its shape."""
+    north = crs.transform_points("EPSG:4326", "EPSG:32648", np.array([117.0]), np.array([60.0]))
+    edge = from_origin(float(north[0][0]), float(north[1][0]), 10, 10)
+    path = write(tmp_path / "a.tif", np.zeros((9, 900), np.uint8), edge, "EPSG:32648")
+    assert raster.pixel_edge(Source(path), "EPSG:32650") == pytest.approx(10, rel=0.03)
+    away = Grid.covering((400000, 6600000, 403200, 6602400), "EPSG:32650", 16)
+    assert ByResolution().pick(Source(path), away) == "average"
+
+
+def test_files_that_are_not_north_up_are_never_joined(tmp_path):
+    left, _, _, top = GRID.bounds
+    data = np.random.default_rng(4).integers(1, 200, (60, 60)).astype(np.uint8)
+    base = Affine.translation(left + 900, top - 300) * Affine.rotation(20) * Affine.scale(16, -16)
+    whole = Source(write(tmp_path / "w.tif", data, base, nodata=0))
+    cuts = [
+        Source(
+            write(
+                tmp_path / f"{k}.tif", data[:, c], base * Affine.translation(c.start, 0), nodata=0
+            )
+        )
+        for k, c in enumerate((slice(0, 30), slice(30, 60)))
+    ]
+    got = mosaic.join(cuts, GRID, tmp_path, "nearest").read(GRID)
+    np.testing.assert_array_equal(got, mosaic.join([whole], GRID, tmp_path, "nearest").read(GRID))
+
+
+def test_threads_are_the_cores_that_the_process_may_use(monkeypatch):
+    monkeypatch.setattr(os, "cpu_count", lambda: 96)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {3, 5}, raising=False)
+    assert raster.cpu_threads() == 2
+    monkeypatch.delattr(os, "sched_getaffinity")
+    assert raster.cpu_threads() == 96
+
+
+@pytest.mark.faults
+def test_no_projection_asks_the_network_whatever_the_environment_says():
+    code = (
+        "import pyproj.network, os, carbonmap.io.vector as v; "
+        "from carbonmap.io import raster; "
+        "assert pyproj.network.is_network_enabled() is False; "
+        "assert os.environ['PROJ_NETWORK'] == 'OFF'; "
+        "assert all(v.pyogrio.get_gdal_config_option(k) is not None for k in raster.SAFE)"
+    )
+    environment = os.environ | {"PROJ_NETWORK": "ON"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
 
 
 def test_nodata_given_by_hand_replaces_the_tag(tmp_path):
@@ -214,6 +301,8 @@ def test_a_raster_off_the_lattice_is_refused_and_one_on_it_is_read_anywhere(tmp_
     np.testing.assert_array_equal(got[5:-5, 5:-5], data)
     assert np.isnan(got[:5]).all()
     np.testing.assert_array_equal(lattice.read_on_grid(path, GRID[7:20, 3:9]), data[7:20, 3:9])
+    assert lattice.pixels_outside(path, GRID[7:20, 3:9]) == 0
+    assert lattice.pixels_outside(path, GRID.padded(5)) == GRID.padded(5).size - GRID.size
     other = Grid.covering(GRID.bounds, GRID.crs, 16, (8.0, 8.0))
     with pytest.raises(GridMismatch, match="not on the project grid"):
         lattice.read_on_grid(path, other)

@@ -1,5 +1,7 @@
 """The archive's stores: nothing is lost in silence."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -67,4 +69,8 @@ def test_a_layer_says_what_it_is_and_reads_back():
     assert LayerInfo.from_json(INFO.to_json()) == INFO
     image = LayerInfo("image", GRID, ("red", "nir"), "1", "reflectance", "2020-08-27")
     assert LayerInfo.from_json(image.to_json()) == image
+    scaled = dataclasses.replace(image, scale=1e-4, offset=-0.1)
+    assert LayerInfo.from_json(scaled.to_json()) == scaled
+    old = {k: v for k, v in image.to_json().items() if k not in ("scale", "offset")}
+    assert LayerInfo.from_json(old) == image
     assert (image.name, image.shape) == ("image_2020-08-27", (2, *GRID.shape))

@@ -26,6 +26,13 @@ def test_the_fakes_tile_is_its_part_of_the_whole(halo, roi):
     np.testing.assert_array_equal(part, fake.predict(seen, GRID)[roi])
 
 
+def test_the_fakes_figure_by_hand():
+    fake = Fake(halo=1)
+    seen = {"nir": np.arange(9, dtype=np.float32).reshape(3, 3)}
+    place = Grid("EPSG:32612", 30.0, row=23, col=-4, height=1, width=1)
+    assert fake.predict(seen, place).item() == np.float32(100 * 4 + 10 * (8 - 0) + 3 + 0.6)
+
+
 def test_the_fake_gives_away_a_tile_in_the_wrong_place_and_a_shifted_layer():
     fake = Fake(halo=2)
     seen = layers(fake)

@@ -1,0 +1,142 @@
+"""What must not pass in silence: leaks, mixed units, mixed pools, stale files, mass lost."""
+
+from types import SimpleNamespace
+
+import geopandas as gpd
+import numpy as np
+import pytest
+import rasterio
+
+from carbonmap.errors import CorruptData
+from carbonmap.stages import label_report
+from tests.conftest import FIELDS, MAP, SPLIT
+
+IPCC = ["--profile", "ipcc", "--stratum", "temperate-pines"]
+
+
+def report(folder, *parts):
+    return folder.json(*parts)["report"]
+
+
+def test_gaps_between_training_stands_are_no_held_out_land(copy):
+    """Every second stand is labelled; the truth is known everywhere."""
+    stands = gpd.read_file(copy.path / "county" / "inventory.shp", encoding="GBK")
+    stands.iloc[::2].to_file(copy.path / "half.shp", encoding="GBK")
+    copy.run("build-labels", "half.shp", *FIELDS, "-o", "half")
+    copy.run(
+        "train",
+        "--model",
+        "ols",
+        "--dates",
+        "2020-11",
+        *SPLIT,
+        "--labels",
+        "half",
+        "-o",
+        "models/half",
+    )
+    copy.run("predict", "--dates", "2020-11", "--model", "models/half", "-o", "half-maps")
+    copy.run("evaluate", "half-maps", "--truth", "county/truth.tif", "-o", "half-e")
+    told = report(copy, "half-e", "evaluation.json")["maps"][MAP]
+    assert told["held_out"] == told["validation"]
+    split = gpd.read_parquet(copy.path / "models" / "half" / "split.parquet")
+    near = split[split["role"] == "train"].buffer(50).union_all()
+    with rasterio.open(copy.path / "county" / "truth.tif") as source:
+        rows, cols = np.indices(source.shape)
+        x, y = rasterio.transform.xy(source.transform, rows.ravel(), cols.ravel())
+    far = ~gpd.GeoSeries.from_xy(x, y, crs=split.crs).within(near).to_numpy()
+    assert told["outside"]["pixels"] + told["validation"]["pixels"] <= far.sum()
+
+
+def test_every_model_is_judged_on_one_scale(copy):
+    """The labels' largest density, whatever a model happened to draw."""
+    scales = set()
+    for kind in ("ols", "svr"):
+        words = ["train", "--model", kind, "--dates", "2020-11", *SPLIT, "--labels", "labels"]
+        copy.run(*words, "-o", kind)
+        scales.add(report(copy, kind, "model.json")["label_scale_mg_c_ha"])
+    with rasterio.open(copy.path / "labels" / "carbon_density.tif") as source:
+        largest = float(np.nanmax(source.read(1)))
+    assert [*scales] == [pytest.approx(largest, rel=1e-6)]
+
+
+def test_counts_where_the_model_learned_reflectance_are_refused(copy, capsys):
+    bands = ",".join(
+        f"{b}=county/image_2020-08-15_{b}.tif" for b in ("blue", "green", "red", "nir")
+    )
+    copy.run("ingest", "image", "--bands", bands, "--date", "2020-08-15")
+    copy.run("predict", "--dates", "2020-08", "--model", "models/ols", "-o", "m", code=1)
+    assert "--scale 0.0001" in capsys.readouterr().err
+    copy.run("train", "--model", "ols", "--dates", "2020-08/2020-11", *SPLIT, "-o", "both", code=1)
+    assert "ingest them alike" in capsys.readouterr().err
+
+
+def test_carbon_with_soil_is_not_compared_with_carbon_without(copy, capsys):
+    copy.run("build-labels", "county/inventory.shp", *FIELDS, *IPCC, "-o", "ipcc")
+    copy.run("evaluate", "maps", "--truth", "ipcc", "-o", "e", code=1)
+    err = capsys.readouterr().err
+    assert "floor_and_soil" in err
+    assert "above_ground" in err
+
+
+def test_overwriting_leaves_no_map_of_the_old_pools(copy):
+    copy.run("build-labels", "county/inventory.shp", *FIELDS, *IPCC, "-o", "labels", "--overwrite")
+    names = set(copy.products("labels"))
+    assert "carbon_density_above_ground.tif" in names
+    assert not {n for n in names if "floor_and_soil" in n or "trees" in n}
+    assert names - {"labels.json"} == set(copy.json("labels", "labels.json")["files"])
+
+
+def test_a_map_that_lost_mass_is_not_published(copy, monkeypatch):
+    balance = label_report._balance
+    monkeypatch.setattr(label_report, "_balance", lambda stock, found: balance(stock, found * 0.9))
+    copy.run("build-labels", "county/inventory.shp", *FIELDS, "-o", "wrong", code=1)
+    assert list(copy.products("wrong")) == []
+    stock = SimpleNamespace(inside={"trees": np.array([10.0])})
+    with pytest.raises(CorruptData, match="mass is not conserved"):
+        balance(stock, 9.0)
+
+
+def test_land_that_two_stands_claim_teaches_nothing(copy):
+    stands = gpd.read_file(copy.path / "county" / "inventory.shp", encoding="GBK")
+    stands.geometry = stands.buffer(12)  # borders drawn twice, 24 m wide
+    stands.to_file(copy.path / "wide.shp", encoding="GBK")
+    copy.run("build-labels", "wide.shp", *FIELDS, "-o", "wide", "--keep-going", code=None)
+    with rasterio.open(copy.path / "wide" / "coverage.tif") as source:
+        share = source.read(1)
+    assert (share > 1.3).mean() > 0.05
+    copy.run("train", "--model", "ols", "--dates", "2020-11", *SPLIT, "--labels", "wide", "-o", "m")
+    once = ((share >= 0.9) & (share <= 1.001)).sum()
+    assert report(copy, "m", "model.json")["training_pixels"] < once
+
+
+def test_an_empty_map_is_an_error(copy, capsys):
+    with rasterio.open(copy.path / "county" / "dem.tif") as like:
+        profile = {**like.profile, "dtype": "uint8", "nodata": 0}
+        shape = like.shape
+    with rasterio.open(copy.path / "bare.tif", "w", **profile) as out:
+        out.write(np.full(shape, 1, np.uint8), 1)
+    copy.run(
+        "mask",
+        "--method",
+        "layer",
+        "--layer",
+        "bare.tif",
+        "--forest-classes",
+        "9",
+        "-o",
+        "none.tif",
+    )
+    capsys.readouterr()
+    words = ["predict", "--dates", "2020-11", "--model", "models/ols", "--mask", "none.tif"]
+    copy.run(*words, "-o", "m", code=1)
+    assert "would be empty" in capsys.readouterr().err
+    assert copy.products("m") == {}
+
+
+def test_keep_going_says_so_again_when_nothing_is_left_to_do(copy):
+    stands = gpd.read_file(copy.path / "county" / "inventory.shp", encoding="GBK")
+    stands.loc[3, "HUO_LMGQXJ"] = -9999
+    stands.to_file(copy.path / "odd.shp", encoding="GBK")
+    for _ in range(2):
+        copy.run("build-labels", "odd.shp", *FIELDS, "--keep-going", "-o", "odd", code=3)
