@@ -56,6 +56,7 @@ def parse(text: str) -> pyproj.CRS:
         ) from None
 
 
+@lru_cache(maxsize=64)  # a tenth of a second each, and every command asks several times
 def canonical(text: str) -> str:
     """``EPSG:n`` where the authority has a code for it, else WKT 2 on one line."""
     crs = parse(text)

