@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -26,9 +26,6 @@ from carbonmap.regions import Region as Region
 from carbonmap.regions import region_grid as region_grid
 from carbonmap.settings import to_toml
 
-if TYPE_CHECKING:
-    from _typeshed import DataclassInstance
-
 FILE = "carbonmap.toml"
 """Name of the project file in a project's folder."""
 
@@ -39,7 +36,7 @@ PROJECT_FILE = "project file (`carbonmap init` writes one)"
 
 SCHEMA = TypeAdapter(Project)
 
-T = TypeVar("T", bound="DataclassInstance")
+T = TypeVar("T", bound=Any)
 
 
 def load(path: Path | None = None, overrides: Sequence[str] = ()) -> Project:
