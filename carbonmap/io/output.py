@@ -20,7 +20,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from carbonmap.errors import CorruptData, MissingInput, OutputBusy, OutputExists
+from carbonmap.errors import CarbonmapError, CorruptData, MissingInput, OutputBusy, OutputExists
 from carbonmap.io import files
 from carbonmap.types import Json
 
@@ -29,6 +29,9 @@ REPLACED = "replaced.json"
 
 FORMAT = 1
 """Version of the mark's own layout."""
+
+TRIES = 10
+"""For a folder that another run removes: it does so once, so a second try is enough."""
 
 TURN_S = 60
 """Longest wait for a catalogue to be written, which takes milliseconds a layer."""
@@ -63,17 +66,17 @@ class Work:
     def begin_publishing(self) -> None:
         """Withdraw the old mark, so that a crash between two renames never looks complete.
 
-        Marks of single maps go with it; what the old run wrote and this one does not is removed at
+        Marks of single maps go after it; what the old run wrote and this one does not is removed at
         the end, by the list that is kept here.
         """
-        if not self.mark.is_file():
-            return
+        replaced = self.folder / REPLACED
         with files.writing(self.mark):
-            for path in _listed(self.mark):
+            if self.mark.is_file():
+                os.replace(self.mark, replaced)
+                files.sync_folder(self.mark.parent)
+            for path in _listed(replaced, self.mark.parent):
                 if path.suffix == ".json":
                     path.unlink(missing_ok=True)
-            os.replace(self.mark, self.folder / REPLACED)
-            files.sync_folder(self.mark.parent)
 
     def finish(self, products: Sequence[Path], report: Json) -> None:
         """Write the mark: the output is complete from here on."""
@@ -115,10 +118,11 @@ def claim(mark: Path, origin: Json, existing: Existing = Existing.REFUSE) -> Ite
         try:
             with files.writing(mark):
                 work = _admit(mark, folder, origin, existing)
-            yield work
-        finally:
+        except CarbonmapError:
             if not (folder / "origin.json").exists():  # nothing was begun here
                 shutil.rmtree(folder, ignore_errors=True)
+            raise
+        yield work
 
 
 def _is_up_to_date(mark: Path, origin: Json, existing: Existing) -> bool:
@@ -138,9 +142,8 @@ def _lock(mark: Path, folder: Path) -> Iterator[None]:
     """Hold an output alone, in its work folder."""
     lock = FileLock(folder / "lock")
     with files.writing(mark):
-        folder.mkdir(parents=True, exist_ok=True)
         try:
-            lock.acquire(timeout=0)
+            _take(lock, folder)
         except Timeout:
             raise OutputBusy(
                 f"{str(mark)!r} is being written by another run ({_owner(folder)}); wait for it, "
@@ -150,6 +153,19 @@ def _lock(mark: Path, folder: Path) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+def _take(lock: FileLock, folder: Path) -> None:
+    """Make the folder and lock it, again where another run that ends is just removing it."""
+    for left in reversed(range(TRIES)):
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            lock.acquire(timeout=0)
+        except (FileNotFoundError, FileExistsError):
+            if not left:
+                raise
+        else:
+            return
 
 
 @contextlib.contextmanager

@@ -75,7 +75,7 @@ def test_a_disk_that_fills_at_any_moment_is_one_message_and_the_same_command_goe
     assert litter(place.path) == []
 
 
-@pytest.mark.parametrize("room_mb", [14, 25.2, 25.4])
+@pytest.mark.parametrize("room_mb", [14, 25.2])
 def test_a_small_disk_fills_in_the_tiles_or_in_the_maps(county, clean, disk, room_mb):
     """Rows 1 and 2, with a file system that is full: 25 MB of tiles, then 0.7 MB of maps."""
     place = Folder(disk.path / "place")

@@ -82,7 +82,7 @@ def test_a_run_killed_at_random_leaves_nothing_half_and_is_resumed(
     place, county, clean, pace, ends_well, name
 ):
     """Rows 3 and 4."""
-    kill_at_random(place, products(county, COMMANDS[name]), clean[name], name, 4, pace[name])
+    kill_at_random(place, products(county, COMMANDS[name]), clean[name], name, 3, pace[name])
     ends_well(name)
 
 
@@ -120,7 +120,7 @@ def test_a_run_killed_between_two_renames_leaves_nothing_half_and_is_resumed(
     command = COMMANDS[name]
     before = products(county, command)
     run(place, command.words, (at, "carbonmap.io.output", "write_mark", 0, die))
-    assert kill_at_renames(place, before, clean[name], name, few, command.words) > 1
+    assert kill_at_renames(place, before, clean[name], name, few, command.words) > 0
     ends_well(name)
 
 
@@ -139,7 +139,7 @@ def test_a_run_killed_while_it_overwrites_leaves_old_files_or_new_and_no_false_m
     assert run(other, words).code == 0
     wanted = products(other, command)
     assert wanted != before
-    assert kill_at_renames(place, before, wanted, name, few, words) > 1
+    assert kill_at_renames(place, before, wanted, name, few, words) > 0
     assert products(place, command) == wanted
     assert litter(place.path) == []
 
@@ -165,14 +165,13 @@ def test_an_interrupted_run_ends_with_130_says_how_to_go_on_and_is_resumed(place
     ends_well(name)
 
 
-@pytest.mark.parametrize("which", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_from_outside_at_any_time_ends_a_run_with_130(place, pace, ends_well, which):
+def test_a_signal_from_outside_at_any_time_ends_a_run_with_130(place, pace, ends_well):
     """Row 23."""
-    draw, command = random.Random(int(which)), COMMANDS["build-labels"]
+    draw, words = random.Random(23), COMMANDS["build-labels"].words
     codes = []
-    for _ in range(2):
-        begun = Run(place, command.words).until(".labels.work/owner")
-        done = begun.after(draw.uniform(0, pace["build-labels"] / 2)).send(which).end()
+    for which in (signal.SIGINT, signal.SIGTERM, signal.SIGINT):
+        wait = draw.uniform(0, pace["build-labels"] / 2)
+        done = Run(place, words).until(".labels.work/owner").after(wait).send(which).end()
         if done.code != 0:
             done.said("run the same command again", code=130)
         codes.append(done.code)
@@ -185,9 +184,11 @@ def test_a_second_run_into_the_same_output_is_refused_and_the_first_ends_well(pl
     """Row 22."""
     command = COMMANDS[name]
     first = Run(place, command.words).until(".*.work/owner").send(signal.SIGSTOP)
-    second = run(place, command.words)
-    third = run(place, (*command.words, "--overwrite"))
-    first.send(signal.SIGCONT)
+    try:
+        second = run(place, command.words)
+        third = run(place, (*command.words, "--overwrite"))
+    finally:
+        first.send(signal.SIGCONT)
     for refused in (second, third):
         refused.said(
             "being written by another run", f"process {first.pid} on {os.uname().nodename}"

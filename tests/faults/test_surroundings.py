@@ -19,22 +19,18 @@ CHUNK = "archive/demo/canopy_height/data.zarr/canopy_height/c/0/0"
 LABELS = COMMANDS["build-labels"].words
 
 
-@pytest.mark.parametrize("how", ["gone", "cut", "flipped"])
-def test_a_damaged_layer_stops_the_labels_by_its_name_and_ingesting_it_again_mends_it(
-    place, clean, how
-):
+def test_a_damaged_layer_stops_the_labels_by_its_name_and_ingesting_it_again_mends_it(place, clean):
     """Row 24."""
     chunk = place.path / CHUNK
     whole = chunk.read_bytes()
-    middle = len(whole) // 2
-    if how == "gone":
+    half = len(whole) // 2
+    flipped = whole[:half] + bytes([whole[half] ^ 1]) + whole[half + 1 :]
+    for bad in (flipped, whole[:half], b"", None):
         chunk.unlink()
-    elif how == "cut":
-        chunk.write_bytes(whole[:middle])
-    else:
-        chunk.write_bytes(whole[:middle] + bytes([whole[middle] ^ 1]) + whole[middle + 1 :])
-    run(place, LABELS).said("canopy_height/data.zarr", "ingest")
-    assert place.products("labels") == {}
+        if bad is not None:
+            chunk.write_bytes(bad)
+        run(place, LABELS).said("canopy_height/data.zarr", "ingest")
+        assert place.products("labels") == {}
     assert run(place, ("ingest", "canopy-height", "county/canopy_height.tif")).code == 0
     assert chunk.read_bytes() == whole
     assert run(place, LABELS).code == 0

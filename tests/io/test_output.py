@@ -34,6 +34,7 @@ def test_finished_output_of_another_origin_is_refused_with_the_difference(tmp_pa
         finish(tmp_path / "m.json", OTHER)
     assert "--overwrite" in str(caught.value)
     assert (tmp_path / "map.bin").read_text() == "a map"
+    assert not (tmp_path / ".m.work").exists()
 
 
 @pytest.mark.parametrize("existing", [Existing.OVERWRITE, Existing.RENEW])
@@ -65,6 +66,13 @@ def test_an_interrupted_run_of_another_origin_is_refused_and_kept(tmp_path):
         pass
     with claim(mark, OTHER, Existing.OVERWRITE) as work:
         assert work.done == {}
+
+
+def test_a_run_that_failed_before_its_first_tile_stands_in_nobodys_way(tmp_path):
+    with claim(tmp_path / "m.json", ORIGIN):
+        pass
+    with claim(tmp_path / "m.json", OTHER) as work:
+        assert (work.origin, work.done) == (OTHER, {})
 
 
 def test_a_journal_line_cut_short_is_a_tile_to_do_again(tmp_path):
@@ -133,3 +141,24 @@ def test_a_failed_write_leaves_the_old_file_and_no_other(tmp_path):
         fail()
     assert final.read_text() == "old"
     assert list(tmp_path.iterdir()) == [final]
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("name", ["a", "碳" * 80, "y" * 240])
+def test_what_a_killed_write_left_is_removed_by_the_next_one(tmp_path, name):
+    """Row 4: GDAL's COG driver leaves overviews beside the file."""
+    final = tmp_path / f"{name}.tif"
+    partial = files.partial_of(final)
+    for left in ("", ".ovr.tmp", ".msk.ovr.tmp"):
+        partial.with_name(partial.name + left).write_text("half")
+    with files.partial(final) as path:
+        assert not path.exists()
+        path.write_text("whole")
+    assert final.read_text() == "whole"
+    assert list(tmp_path.iterdir()) == [final]
+
+
+def test_partial_names_of_long_names_stay_apart(tmp_path):
+    first, second = (files.partial_of(tmp_path / ("y" * 240 + end)) for end in ("a.tif", "b.tif"))
+    assert first != second
+    assert len(first.name) < 200

@@ -4,6 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
+import zarr
 
 from carbonmap.errors import CorruptData
 from carbonmap.grid import Grid
@@ -33,6 +34,42 @@ def test_a_layer_reads_back_as_written_even_where_it_is_all_nodata(layer):
     path, data = layer
     assert len(chunks_of(path)) == 4
     np.testing.assert_array_equal(store.open_array(path, "elevation")[:], data)
+
+
+@pytest.mark.faults
+def test_a_resumed_layer_keeps_its_blocks_without_data_and_drops_half_written_ones(tmp_path):
+    """Row 3: zarr itself forgets, on opening again, that a block of NaN is to be written."""
+    path = tmp_path / "data.zarr"
+    store.create(path, INFO)
+    half = path / "elevation" / "c" / "0" / "1.0123456789abcdef.partial"
+    half.parent.mkdir(parents=True)
+    half.write_text("half")
+    array = store.create(path, INFO)
+    assert not half.exists()
+    roi = store.chunk_rois(array.shape, array.chunks)[1]
+    key = store.write_block(array, None, roi, np.full((1024, 476), np.nan, np.float32))
+    assert (path / "elevation" / key).is_file()
+
+
+@pytest.mark.faults
+def test_a_layer_whose_making_was_cut_short_is_made_anew(tmp_path, monkeypatch):
+    """Row 3: between its arrays, none of which a reader may miss."""
+    path = tmp_path / "data.zarr"
+    making = zarr.Group.create_array
+
+    def stop(group, name, **more):
+        if name == "x":
+            raise KeyboardInterrupt
+        return making(group, name, **more)
+
+    monkeypatch.setattr(zarr.Group, "create_array", stop)
+    with pytest.raises(KeyboardInterrupt):
+        store.create(path, INFO)
+    monkeypatch.undo()
+    assert not path.exists()
+    store.create(path, INFO)
+    assert {p.name for p in path.iterdir()} == {"zarr.json", "elevation", "x", "y", "spatial_ref"}
+    assert list(tmp_path.iterdir()) == [path]
 
 
 @pytest.mark.faults
