@@ -25,7 +25,8 @@ class Coverage:
     Args:
         stand: polygon index, shape ``(entry,)``.
         cell: pixel index, row by row, same shape.
-        fraction: share of the pixel's area under the polygon, 0–1, same shape.
+        fraction: share of the pixel's area under the polygon, 0–1, float32 (exactextract's own
+            precision), same shape.
     """
 
     stand: Ints
@@ -57,7 +58,7 @@ def polygon_coverage(
     stand = np.repeat(np.array([f["id"] for f in found], np.int32), counts)
     empty = np.empty(0)
     cell = np.concatenate([empty, *(p["cell_id"] for p in parts)]).astype(np.int64)
-    fraction = np.concatenate([empty, *(p["coverage"] for p in parts)]).astype(np.float64)
+    fraction = np.concatenate([empty, *(p["coverage"] for p in parts)]).astype(np.float32)
     some = fraction > 0  # a polygon that only touches a pixel's edge
     return Coverage(stand[some], cell[some].astype(np.int32), fraction[some])
 

@@ -89,15 +89,16 @@ def stand_sums(
         forest: where stock may lie, shape ``(row, col)``; None for everywhere.
     """
     area = cover.fraction * _at(pixel_area, cover.cell, height.shape)
-    h = height.reshape(-1)[cover.cell].astype(np.float64)
-    allowed = np.ones(area.shape, bool) if forest is None else forest.reshape(-1)[cover.cell]
-    known = allowed & np.isfinite(h)
-    return StandSums(
-        _per_stand(cover, area, stands),
-        _per_stand(cover, area * allowed, stands),
-        _per_stand(cover, area * known, stands),
-        _per_stand(cover, area * np.where(known, h, 0.0), stands),
-    )
+    covered = forested = _per_stand(cover, area, stands)
+    if forest is not None:
+        area = area * forest.reshape(-1)[cover.cell]
+        forested = _per_stand(cover, area, stands)
+    h, measured = height.reshape(-1)[cover.cell], forested
+    known = np.isfinite(h)
+    if not known.all():
+        area, h = area * known, np.where(known, h, 0.0)
+        measured = _per_stand(cover, area, stands)
+    return StandSums(covered, forested, measured, _per_stand(cover, area * h, stands))
 
 
 @dataclass(frozen=True)
@@ -145,12 +146,16 @@ def spread(
     cells = height.size
     share: Floats = np.bincount(cover.cell, cover.fraction, cells).astype(np.float64)
     area = np.broadcast_to(pixel_area, shape).reshape(-1)
+    with np.errstate(invalid="ignore", divide="ignore"):  # stands that are not in the map
+        each = {pool: tonnes / _total_weight(sums) for pool, tonnes in stock.items()}
+    area = np.where(share > 0, area, np.nan)
     density = {}
-    for pool, tonnes in stock.items():
+    for pool, tonnes in each.items():
         carbon = np.bincount(cover.cell, weight * tonnes[cover.stand], cells)
-        density[pool] = np.where(share > 0, carbon / area, np.nan).reshape(shape)
+        density[pool] = (carbon / area).reshape(shape)
     codes = np.zeros(cells, np.uint8)
-    for code in (HeightSource.MEASURED, HeightSource.STAND_MEAN, HeightSource.EVEN):
+    codes[cover.cell] = HeightSource.MEASURED
+    for code in (HeightSource.STAND_MEAN, HeightSource.EVEN):
         codes[cover.cell[source == code]] = code
     return TileLabels(density, share.reshape(shape), _dominant(cover, shape), codes.reshape(shape))
 
@@ -166,20 +171,28 @@ def _known(cover: Coverage, stock: Mapping[str, Plots]) -> Coverage:
 def _weights(
     cover: Coverage, height: Raster, pixel_ha: Floats, sums: StandSums, forest: Bool | None
 ) -> tuple[Floats, Ints]:
-    """``W_ij`` of every entry, and where its height came from."""
-    h = height.reshape(-1)[cover.cell].astype(np.float64)
-    allowed = np.ones(h.shape, bool) if forest is None else forest.reshape(-1)[cover.cell]
-    even, bare = sums.even[cover.stand], sums.without_forest[cover.stand]
+    """``a_ij h_ij`` of every entry, and where its height came from."""
+    h = height.reshape(-1)[cover.cell]
+    source = np.full(h.shape, HeightSource.MEASURED, np.uint8)
+    even = sums.even[cover.stand]
     filled = ~even & ~np.isfinite(h)
-    h = np.where(even, 1.0, np.where(filled, sums.mean_height[cover.stand], h))
+    if filled.any():
+        h = np.where(filled, sums.mean_height[cover.stand], h)
+        source[filled] = HeightSource.STAND_MEAN
+    if even.any():
+        h = np.where(even, 1.0, h)
+        source[even] = HeightSource.EVEN
+    weight = cover.fraction * pixel_ha * h
+    if forest is not None:
+        weight *= forest.reshape(-1)[cover.cell] | sums.without_forest[cover.stand]
+    return weight, source
+
+
+def _total_weight(sums: StandSums) -> Plots:
+    """``Σ_j a_ij h_ij`` of every stand over the whole map, heights filled in."""
     with np.errstate(invalid="ignore", divide="ignore"):
         canopy = sums.canopy * sums.forest / sums.measured
-    total = np.where(sums.without_forest, sums.covered, np.where(sums.even, sums.forest, canopy))
-    weight = cover.fraction * pixel_ha * h * (allowed | bare) / total[cover.stand]
-    source = np.full(h.shape, HeightSource.MEASURED, np.uint8)
-    source[filled] = HeightSource.STAND_MEAN
-    source[even] = HeightSource.EVEN
-    return weight, source
+    return np.where(sums.without_forest, sums.covered, np.where(sums.even, sums.forest, canopy))
 
 
 def _dominant(cover: Coverage, shape: tuple[int, ...]) -> Ints:

@@ -1,4 +1,7 @@
-"""Commands that make maps: build-labels, mask, train, predict, evaluate."""
+"""Commands that make maps: build-labels, mask, train, predict, evaluate.
+
+What needs scikit-learn is imported by the command that needs it, since it takes a second to load.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ import click
 from carbonmap import config
 from carbonmap.cli.group import main
 from carbonmap.cli.options import (
+    PATH,
     ProjectCommand,
     dates_option,
     existing,
@@ -26,14 +30,9 @@ from carbonmap.errors import ConfigError
 from carbonmap.io.raster import Source
 from carbonmap.masks import Threshold
 from carbonmap.project import KINDS, Project
-from carbonmap.stages import evaluate as evaluate_
 from carbonmap.stages import labels as labels_
 from carbonmap.stages import mask as mask_
-from carbonmap.stages import predict as predict_
 from carbonmap.stages import scope
-from carbonmap.stages import train as train_
-
-PATH = click.Path(path_type=Path)
 
 SOURCE_FIELDS = ("volume_field", "id_field", "area_field", "species_field", "group_fields")
 
@@ -210,6 +209,8 @@ def train(
     as_json: bool,
 ) -> None:
     """Train a model on label pixels, with validation in blocks that it never sees."""
+    from carbonmap.stages import train as train_
+
     name, grid = scope.region_of(project, region)
     periods, rule = parse_periods(dates), existing(overwrite)
     show(train_.train(project, name, grid, periods, labels, out, mask=mask, existing=rule), as_json)
@@ -235,6 +236,8 @@ def predict(
     as_json: bool,
 ) -> None:
     """Map carbon density, Mg C/ha, for every date: REGION_YYYY-MM_carbon_density.tif."""
+    from carbonmap.stages import predict as predict_
+
     name, grid = scope.region_of(project, region)
     periods, rule = parse_periods(dates), existing(overwrite)
     show(
@@ -263,6 +266,8 @@ def evaluate(
     as_json: bool,
 ) -> None:
     """Compare a MAP (or a folder of maps) with labels: held-out blocks first."""
+    from carbonmap.stages import evaluate as evaluate_
+
     rule = existing(overwrite)
     show(
         evaluate_.evaluate(project, maps, truth, out, model=model, mask=mask, existing=rule),

@@ -12,6 +12,7 @@ import click
 from carbonmap import config
 from carbonmap.cli.group import main
 from carbonmap.cli.options import (
+    PATH,
     Group,
     ProjectCommand,
     existing,
@@ -29,8 +30,6 @@ from carbonmap.project import Project
 from carbonmap.stages import ingest as ingest_
 from carbonmap.stages import scope, setup
 from carbonmap.stages import simulate as simulate_
-
-PATH = click.Path(path_type=Path)
 
 
 @main.command(cls=ProjectCommand)

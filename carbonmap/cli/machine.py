@@ -8,13 +8,13 @@ import click
 
 from carbonmap import config, progress
 from carbonmap.cli.group import main
-from carbonmap.cli.options import INCOMPLETE
+from carbonmap.cli.options import INCOMPLETE, PATH
 from carbonmap.io.output import Existing
 from carbonmap.stages import doctor
 
 
 @main.command()
-@click.argument("recipe", type=click.Path(path_type=Path))
+@click.argument("recipe", type=PATH)
 def run(recipe: Path) -> None:
     """Run the commands of a pipeline file, in order; finished stages are not run again.
 

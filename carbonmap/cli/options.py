@@ -24,6 +24,9 @@ INTERRUPTED = 130
 INCOMPLETE = 3
 """Exit code of work that ended but left something out, under --keep-going."""
 
+PATH = click.Path(path_type=Path, readable=False)
+"""A path as given. What is wrong with it is said by the code that opens it, with exit code 1."""
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -108,7 +111,7 @@ config_options = options(
     click.option(
         "--config",
         "config_path",
-        type=click.Path(path_type=Path),
+        type=PATH,
         help="Project file; ./carbonmap.toml where it is not given.",
     ),
     click.option(
@@ -129,9 +132,7 @@ dates_option = click.option(
     required=True,
     help="Months, days or ranges: 2020-02,2020-05 or 2020-02/2020-06.",
 )
-mask_option = click.option(
-    "--mask", type=click.Path(path_type=Path), help="Forest mask made by `carbonmap mask`."
-)
+mask_option = click.option("--mask", type=PATH, help="Forest mask made by `carbonmap mask`.")
 json_option = click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 overwrite_option = click.option(
     "--overwrite", is_flag=True, help="Begin anew where output of other settings exists."
@@ -144,7 +145,7 @@ def output_option(default: str, what: str) -> Callable[[F], F]:
         "-o",
         "--output",
         "out",
-        type=click.Path(path_type=Path),
+        type=PATH,
         default=default,
         show_default=True,
         help=what,

@@ -63,10 +63,10 @@ class Sums:
         """Of one array."""
         numbers = np.asarray(data)
         good = np.isfinite(numbers) if math.isnan(nodata) else numbers != nodata
-        count = int(good.sum())
+        count = int(np.count_nonzero(good))
         if not count:
             return cls()
-        values = numbers[good]
+        values = numbers if count == numbers.size else numbers[good]
         return cls(
             count, float(values.sum(dtype=np.float64)), float(values.min()), float(values.max())
         )
@@ -126,11 +126,11 @@ def write_cog(
     Raises:
         WriteError: the disk is full, or the file does not hold what the tiles held.
     """
-    vrt = work / f"{layer.name}.vrt"
+    vrt = work / f"{layer.name}.vrt"  # overviews wait uncompressed beside the map: a tenth faster
     files.write_text(vrt, vrt_text(parts, grid, layer, tags))
     with files.partial(final) as partial:
         try:
-            with environment():
+            with environment(), rasterio.Env(COG_TMP_COMPRESSION="NONE"):
                 rasterio.shutil.copy(
                     vrt,
                     partial,
@@ -226,7 +226,7 @@ def vrt_text(
         f"<SRS>{escape(grid.crs)}</SRS>",
         f"<GeoTransform>{t.c!r},{t.a!r},0,{t.f!r},0,{t.e!r}</GeoTransform>",
         f"<Metadata>{meta}</Metadata>",
-        f'<VRTRasterBand dataType="{kind}" band="1">',
+        f'<VRTRasterBand dataType="{kind}" band="1" blockXSize="512" blockYSize="512">',
         f"<Metadata>{band_meta}</Metadata>",
         f"<Description>{escape(layer.name)}</Description>",
         f"<UnitType>{escape(layer.units)}</UnitType>",

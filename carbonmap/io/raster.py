@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import warnings
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
@@ -286,20 +287,24 @@ def warp(
         return data
 
 
-def write_tile(path: Path, data: np.ndarray[Any, Any], grid: Grid, nodata: float) -> None:
+def write_tile(path: Path, data: np.ndarray[Any, Any], grid: Grid, nodata: float) -> int:
     """A part of a map, verified on the disk before it gets its name (ENGINEERING C3).
 
     GDAL only encodes it, in memory: where GDAL itself writes, a full disk is hidden with several
     threads (ENGINEERING 2), and else told by libtiff on stderr, line after line.
 
+    Returns:
+        The file's CRC-32.
+
     Raises:
         WriteError: the disk is full, or what was written does not read back.
     """
     with files.partial(path) as partial:
-        partial.write_bytes(_encode(data, grid, nodata))
+        encoded, bits = _encode(data, grid, nodata), f"u{data.itemsize}"
+        partial.write_bytes(encoded)
         try:
             with environment(), rasterio.open(partial, driver="GTiff") as back:
-                same = np.array_equal(back.read(1), data, equal_nan=data.dtype.kind == "f")
+                same = np.array_equal(back.read(1).view(bits), data.view(bits))  # NaN is itself
         except RasterioError:
             same = False
         if not same:
@@ -307,6 +312,7 @@ def write_tile(path: Path, data: np.ndarray[Any, Any], grid: Grid, nodata: float
                 f"{str(path)!r} does not read back as it was written; {files.free_text(path)}; "
                 f"check the disk and run the same command again: finished tiles are kept"
             )
+    return zlib.crc32(encoded)
 
 
 def _encode(data: np.ndarray[Any, Any], grid: Grid, nodata: float) -> bytes:

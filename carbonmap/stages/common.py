@@ -161,13 +161,13 @@ def ahead(one: Callable[[Part], Result], left: Sequence[Part], workers: int) -> 
 def _write_tile(one: MapFile, layer: Layer, tile: Tile, work: Work) -> Json:
     """Write one map's tile and say what it holds."""
     data = np.asarray(layer, dtype=one.layer.dtype)
-    path = one.tile(work, tile.name)
-    raster.write_tile(path, data, tile.grid, one.layer.nodata)
-    weighed = 0.0
+    crc32 = raster.write_tile(one.tile(work, tile.name), data, tile.grid, one.layer.nodata)
+    sums, weighed = Sums.of(data, one.layer.nodata), 0.0
     if data.dtype.kind == "f":
-        weighed = float(np.nansum(data * tile.grid.pixel_area_ha(), dtype=np.float64))
-    held = Written(Sums.of(data, one.layer.nodata), weighed)
-    return {**held.to_json(), "crc32": files.crc32(path)}
+        area = tile.grid.pixel_area_ha()
+        even = area.size == 1
+        weighed = sums.total * float(area[0, 0]) if even else float(np.nansum(data * area))
+    return {**Written(sums, weighed).to_json(), "crc32": crc32}
 
 
 def _is_done(work: Work, made: Mapping[str, MapFile], tile: Tile) -> bool:
@@ -196,17 +196,21 @@ def write_maps(
 ) -> list[Path]:
     """Join the tiles of every map; the files still lack the mark that declares them whole."""
     parts = {t.name: t.grid for t in _full(list(tiles(grid, TILE_PX)), work)}
-    products = []
+    cores = threads or raster.cpu_threads()
     work.begin_publishing()
-    for name, one in progress.track(made.items(), "writing maps", len(made)):
-        sums = written[name].sums
-        products += maps.write_map(one, parts, sums, work, threads or raster.cpu_threads())
-    return products
+
+    def one(item: tuple[str, MapFile]) -> list[Path]:
+        name, made_map = item
+        return maps.write_map(made_map, parts, written[name].sums, work, cores)
+
+    # one map is read back while the next is compressed
+    done = ahead(one, list(made.items()), min(WORKERS, cores))
+    return [p for products in progress.track(done, "writing maps", len(made)) for p in products]
 
 
 def require_space(folder: Path, grid: Grid, count: int) -> None:
-    """Refuse a run whose maps the disk cannot hold: tiles, maps and their overviews together."""
-    files.require_space(folder, int(2.5 * BYTES_PER_PIXEL * grid.size * count))
+    """Refuse a run whose maps the disk cannot hold: tiles, maps and their overviews, twice."""
+    files.require_space(folder, int(2.7 * BYTES_PER_PIXEL * grid.size * count))
 
 
 def error_line(judged: Json) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,7 +23,7 @@ from carbonmap.labels import StandSums, stand_sums
 from carbonmap.lazy import open_stack
 from carbonmap.project import Project
 from carbonmap.stages import common, label_report, label_text, scope
-from carbonmap.stages.common import TILE_PX, Report
+from carbonmap.stages.common import TILE_PX, Layers, Report
 from carbonmap.stages.label_report import Stock
 from carbonmap.stages.mask import check_mask, read_forest
 from carbonmap.tiles import Tile, tiles
@@ -80,26 +79,31 @@ class Scene:
     def sums(self, tile: Tile) -> StandSums:
         """A tile's part of every stand's sums; the coverage is kept for the second pass."""
         cover = polygon_coverage(self.stock.parts, tile.grid)
-        with files.writing(self._kept(tile)):
-            np.savez(self._kept(tile), stand=cover.stand, cell=cover.cell, fraction=cover.fraction)
+        with files.writing(self._kept(tile)), self._kept(tile).open("wb") as stream:
+            for part in (cover.stand, cover.cell, cover.fraction):
+                np.save(stream, part)
         forest = read_forest(self.mask, tile.grid)
         area = tile.grid.pixel_area_ha()
         return stand_sums(cover, self._heights(tile), area, len(self.stock.share), forest)
 
-    def labels(self, tile: Tile, sums: StandSums) -> Mapping[str, Floats]:
+    def labels(self, tile: Tile, sums: StandSums) -> Layers:
         """A tile of every map by name."""
-        with np.load(self._kept(tile)) as kept:
-            cover = Coverage(kept["stand"], kept["cell"], kept["fraction"])
+        with self._kept(tile).open("rb") as stream:
+            cover = Coverage(*(np.load(stream) for _ in range(3)))
         self._kept(tile).unlink()
         forest, area = read_forest(self.mask, tile.grid), tile.grid.pixel_area_ha()
         made = labels.spread(cover, self._heights(tile), area, sums, self.stock.inside, forest)
         pools = {f"{TOTAL}_{pool}": density for pool, density in made.density.items()}
-        total = np.sum(list(made.density.values()), axis=0)
-        maps_ = {TOTAL: total, **pools, COVERAGE.name: made.coverage}
-        return maps_ | {STAND.name: made.stand, SOURCE.name: made.source}
+        return {
+            TOTAL: np.add.reduce(list(made.density.values())),
+            **pools,
+            COVERAGE.name: made.coverage,
+            STAND.name: made.stand,
+            SOURCE.name: made.source,
+        }
 
     def _kept(self, tile: Tile) -> Path:
-        return self.folder / f"{tile.name}.npz"
+        return self.folder / f"{tile.name}.npy"
 
     def _heights(self, tile: Tile) -> Floats:
         return np.asarray(self.height.isel(y=tile.roi[0], x=tile.roi[1]).values)
@@ -243,8 +247,9 @@ def _first_pass(grid: Grid, scene: Scene) -> StandSums:
     """Every stand's sums over the map, tile by tile in a fixed order."""
     todo = list(tiles(grid, TILE_PX))
     total = StandSums.zeros(len(scene.stock.share))
-    for tile in progress.track(todo, "weighing canopies", len(todo)):
-        total += scene.sums(tile)
+    parts = common.ahead(scene.sums, todo, common.WORKERS)
+    for part in progress.track(parts, "weighing canopies", len(todo)):
+        total += part
     return total
 
 

@@ -136,9 +136,15 @@ class Run:
 
     def until(self, pattern):
         """Wait until there is a file of that name in the folder, or the process has ended."""
-        while self.process.is_alive() and not any(self.folder.path.rglob(pattern)):
+        while self.process.is_alive() and not self._holds(pattern):
             time.sleep(0.001)
         return self
+
+    def _holds(self, pattern):
+        try:
+            return any(self.folder.path.rglob(pattern))
+        except FileNotFoundError:  # a folder went while it was walked through
+            return False
 
     def after(self, seconds):
         """Wait so long, or until the process has ended."""

@@ -6,6 +6,7 @@ import shutil
 import signal
 
 import pytest
+from filelock import FileLock
 
 from tests.conftest import Folder
 from tests.faults.harm import (
@@ -204,6 +205,16 @@ def test_runs_that_write_different_outputs_at_once_do_not_disturb_each_other(pla
         done = begun.end()
         assert done.code == 0, done.err
         assert products(place, COMMANDS[name]) == clean[name]
+
+
+def test_a_run_waits_for_its_turn_at_the_catalogue(place, clean):
+    archive = place.path / "archive"
+    with FileLock(archive / ".catalog.lock"):
+        begun = Run(place, COMMANDS["ingest"].words).until("image_2020-05-15/layer.json").after(0.5)
+        assert begun.process.is_alive()
+        assert not (archive / "demo" / "image_2020-05-15" / "image_2020-05-15.json").exists()
+    assert begun.end().code == 0
+    assert products(place, COMMANDS["ingest"]) == clean["ingest"]
 
 
 def test_layers_ingested_at_once_are_all_in_the_catalogue(place):

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import FIELDS, Folder
-from tests.faults.harm import COMMANDS, litter, lose_network, run
+from tests.faults.harm import COMMANDS, litter, lose_network, obey_permissions, run
 
 pytestmark = pytest.mark.faults
 
@@ -42,6 +42,17 @@ def test_a_layer_whose_description_is_damaged_is_named(place):
     path = (place.path / CHUNK).parents[2] / "zarr.json"
     path.write_text(path.read_text()[:99])
     run(place, LABELS).said("canopy_height/data.zarr", "damaged")
+
+
+def test_an_input_that_may_not_be_read_is_one_message(place):
+    """Row 28."""
+    for name, words in {
+        "inventory.dbf": LABELS,
+        "dem.tif": ("ingest", "dem", "county/dem.tif", "--overwrite"),
+    }.items():
+        (place.path / "county" / name).chmod(0)
+        run(place, words, (obey_permissions,)).said("Permission denied", name)
+    assert litter(place.path) == []
 
 
 def chain(folder, region="demo", labels="labels", harm=()):
