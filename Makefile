@@ -21,6 +21,8 @@ demo: .venv/installed
 	@echo
 	@echo "The maps lie in demo/; open them in QGIS, whose style comes with them:"
 	@find demo -name '*_carbon_density.tif' | sort | sed 's/^/    /'
+	@echo "Pictures of the labels and of the errors:"
+	@find demo/labels demo/evaluation -name '*.png' | sort | sed 's/^/    /'
 
 test: lint
 	$(BIN)/python -m pytest -n 2

@@ -44,6 +44,8 @@ def _line(fault: dict[str, Any], schema: type) -> str:
             return f"{wrong}; {nearest(str(fault['input']), map(str, valid))}"
         case "value_error":
             return _whole(key, str(fault["ctx"]["error"])) or f"{wrong}; {fault['ctx']['error']}"
+        case "string_pattern_mismatch":
+            return f"{wrong}; it must be letters, digits, _ and -, and begin with a letter or digit"
         case _:
             return f"{wrong}; {fault['msg'].replace('Input', 'it', 1)}"
 

@@ -63,6 +63,7 @@ class ModelError(CarbonmapError, ValueError):
 def nearest(name: str, valid: Iterable[str]) -> str:
     """A sentence that lists the valid names and guesses the one that was meant."""
     options = sorted(valid)
-    close = difflib.get_close_matches(name, options, n=1)
-    guess = f"did you mean {close[0]!r}? " if close else ""
+    plain = {option.casefold(): option for option in options}
+    close = difflib.get_close_matches(name.casefold(), plain, n=1)
+    guess = f"did you mean {plain[close[0]]!r}? " if close else ""
     return f"{guess}valid: {', '.join(options)}"

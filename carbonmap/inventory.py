@@ -35,6 +35,10 @@ MAX_VOLUME = 10_000.0
 """m³/ha; coast redwoods, the fullest forest on Earth, reach about this. More is another unit, or
 the whole stand's volume."""
 
+HIGH_VOLUME = 1_500.0
+"""m³/ha that few stands outside the temperate rain forests reach: worth a look at field and unit,
+and no reason to stop."""
+
 AREA_PERCENT = 1.0
 """Stated and measured areas further apart are reported: the scale of a UTM or Gauss-Krüger zone
 explains up to about 0.2 %, and a datum shift nothing."""
@@ -56,6 +60,7 @@ class Kind(StrEnum):
     NODATA_VOLUME = "nodata-like volume"
     NEGATIVE_VOLUME = "negative volume"
     IMPLAUSIBLE_VOLUME = "implausible volume"
+    HIGH_VOLUME = "very high volume"
     MISSING_VOLUME = "missing volume"
     NO_OUTLINE = "empty geometry"
     NOT_A_POLYGON = "not a polygon"
@@ -132,7 +137,7 @@ class Findings:
         fatal = [p for p in self.problems if not p.repairable]
         if fatal and not keep_going:
             raise LabelError(
-                f"inventory {name!r} has {len(fatal)} kinds of problems that carbonmap cannot "
+                f"inventory {name!r} has {len(fatal)} {_kinds(len(fatal))} that carbonmap cannot "
                 f"repair:\n" + "\n".join(f"  {p}" for p in fatal) + "\n"
                 "correct them in the inventory, or give --keep-going to leave those stands out "
                 "(of a repeated polygon the first stays, overlapping stands stay)"
@@ -151,6 +156,10 @@ def listed(names: Iterable[str]) -> str:
 
 def _count(n: int) -> str:
     return f"{n} stand" + ("" if n == 1 else "s")
+
+
+def _kinds(n: int) -> str:
+    return "kind of problem" if n == 1 else "kinds of problems"
 
 
 def id_text(value: object) -> str:
@@ -270,6 +279,13 @@ def check_volumes(
         f"whole stand's volume?",
     )
     refused = unreadable | odd | negative | implausible
+    high = (volume > HIGH_VOLUME) & ~odd & ~implausible
+    found.repaired(
+        Kind.HIGH_VOLUME,
+        high,
+        f"{name} is {_examples(volume[high])} m³/ha, which few forests hold; kept: make sure that "
+        f"it is the volume of a hectare, not of a stand",
+    )
     found.repaired(
         Kind.MISSING_VOLUME,
         np.isnan(volume) & ~unreadable,

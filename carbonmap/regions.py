@@ -16,6 +16,10 @@ Box = tuple[float, float, float, float]
 """Left, bottom, right, top."""
 
 
+MOST_PX = 10**12
+"""Pixels of a grid at most; all of China at 4 m has fewer. More is a unit mistaken."""
+
+
 def _readable(crs: str) -> str:
     crs_.parse(crs)
     return crs
@@ -94,7 +98,8 @@ def region_grid(region: Region, boundary_bounds: Box | None = None) -> Grid:
             for a region that has a boundary, and needed there.
 
     Raises:
-        GridError: the box has no image in the region's CRS, or the outline's box is missing.
+        GridError: the box has no image in the region's CRS, the outline's box is missing, or there
+            are more pixels than anybody can mean.
     """
     box = region.bounds if region.is_box else boundary_bounds
     if box is None:
@@ -104,4 +109,10 @@ def region_grid(region: Region, boundary_bounds: Box | None = None) -> Grid:
         )
     if region.is_box and region.bounds_crs is not None:
         box = crs_.transform_bounds(region.bounds_crs, region.crs, box)
-    return Grid.covering(box, region.crs, region.pixel_m, region.anchor)
+    grid = Grid.covering(box, region.crs, region.pixel_m, region.anchor)
+    if grid.size > MOST_PX:
+        raise GridError(
+            f"region {region.name!r} would have {grid.height:,} × {grid.width:,} pixels of "
+            f"{region.pixel_m:g} m; give a larger pixel_m (metres), or smaller bounds"
+        )
+    return grid

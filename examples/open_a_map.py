@@ -1,9 +1,9 @@
 """Open a finished map and its region's layers as Datasets, and ask them simple things.
 
-    python examples/open_a_map.py PROJECT MAP
+    python examples/open_a_map.py [PROJECT [MAP]]
 
-PROJECT is a folder with `carbonmap.toml`, such as `demo`; MAP a map in it, such as
-`maps/demo_2020-11_carbon_density.tif`.
+PROJECT is a folder with `carbonmap.toml`, `demo` by default, which `make demo` fills; MAP a map in
+it, `maps/demo_2020-11_carbon_density.tif` by default.
 """
 
 import sys
@@ -11,6 +11,8 @@ from pathlib import Path
 
 import carbonmap
 from carbonmap import config
+
+DEMO = ["demo", "maps/demo_2020-11_carbon_density.tif"]
 
 
 def main(folder, name):
@@ -27,4 +29,5 @@ def main(folder, name):
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), sys.argv[2])
+    folder, name = (sys.argv[1:] + DEMO[len(sys.argv) - 1 :])[:2]
+    main(Path(folder), name)

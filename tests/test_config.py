@@ -316,6 +316,16 @@ def test_every_commented_line_of_the_template_may_be_uncommented(write):
     assert project.find_region() == region
 
 
+def test_the_templates_examples_are_the_defaults(write):
+    """But for the inventory's, which has none, and the threads."""
+    region = dataclasses.replace(
+        load().region["huize"], bounds=None, bounds_crs=None, boundary=config.Path("/b.gpkg")
+    )
+    project = load(write(KEY.sub(r"\1", template(region))))
+    output = dataclasses.replace(project.output, threads=None)
+    assert (project.labels, project.model, output) == (Labels(), Model(), Output())
+
+
 def test_the_template_names_every_setting():
     keys = set(re.findall(r"^(?:# )?(\w+) = ", template(load().region["huize"]), re.MULTILINE))
     fields = {

@@ -111,24 +111,26 @@ def test_land_that_two_stands_claim_teaches_nothing(copy):
 
 
 def test_an_empty_map_is_an_error(copy, capsys):
-    with rasterio.open(copy.path / "county" / "dem.tif") as like:
-        profile = {**like.profile, "dtype": "uint8", "nodata": 0}
-        shape = like.shape
-    with rasterio.open(copy.path / "bare.tif", "w", **profile) as out:
-        out.write(np.full(shape, 1, np.uint8), 1)
-    copy.run(
-        "mask",
-        "--method",
-        "layer",
-        "--layer",
-        "bare.tif",
-        "--forest-classes",
-        "9",
-        "-o",
-        "none.tif",
-    )
+    """The only forest is where the image has no value."""
+    county, bands = copy.path / "county", ("blue", "green", "red", "nir")
+    for band in bands:
+        with rasterio.open(county / f"image_2020-11-15_{band}.tif") as source:
+            profile, values = source.profile, source.read(1)
+        values[7, 9] = profile["nodata"]
+        with rasterio.open(county / f"hole_{band}.tif", "w", **profile) as out:
+            out.write(values, 1)
+    classes = np.ones(values.shape, np.uint8)
+    classes[7, 9] = 9
+    with rasterio.open(
+        copy.path / "classes.tif", "w", **{**profile, "dtype": "uint8", "nodata": 0}
+    ) as out:
+        out.write(classes, 1)
+    files = ",".join(f"{band}=county/hole_{band}.tif" for band in bands)
+    copy.run("ingest", "image", "--bands", files, "--date", "2020-12-15", "--scale", "1e-4")
+    how = ["--method", "layer", "--layer", "classes.tif", "--forest-classes", "9"]
+    copy.run("mask", *how, "-o", "one.tif")
     capsys.readouterr()
-    words = ["predict", "--dates", "2020-11", "--model", "models/ols", "--mask", "none.tif"]
+    words = ["predict", "--dates", "2020-12", "--model", "models/ols", "--mask", "one.tif"]
     copy.run(*words, "-o", "m", code=1)
     assert "would be empty" in capsys.readouterr().err
     assert copy.products("m") == {}
@@ -140,3 +142,87 @@ def test_keep_going_says_so_again_when_nothing_is_left_to_do(copy):
     stands.to_file(copy.path / "odd.shp", encoding="GBK")
     for _ in range(2):
         copy.run("build-labels", "odd.shp", *FIELDS, "--keep-going", "-o", "odd", code=3)
+
+
+def test_a_mask_without_forest_names_the_codes_that_are_there(copy, capsys):
+    with rasterio.open(copy.path / "county" / "dem.tif") as like:
+        profile = {**like.profile, "dtype": "uint8", "nodata": 0}
+        classes = np.arange(like.width * like.height).reshape(like.shape) % 3 * 10 + 11
+    with rasterio.open(copy.path / "classes.tif", "w", **profile) as out:
+        out.write(classes.astype(np.uint8), 1)
+    words = ["mask", "--method", "layer", "--layer", "classes.tif", "-o", "m/none.tif"]
+    copy.run(*words, "--forest-classes", "41", code=1)
+    assert "codes 11, 21, 31" in capsys.readouterr().err
+    threshold = ["mask", "--method", "threshold", "--dates", "2020-11", "-o", "m/none.tif"]
+    copy.run(*threshold, "--min-height", "99", "--overwrite", code=1)
+    assert "no forest at all: see --min-height" in capsys.readouterr().err
+    assert copy.products("m") == {}
+
+
+def test_a_raster_of_another_program_is_not_called_incomplete(copy, capsys):
+    for words in (
+        ["predict", "--dates", "2020-11", "--model", "models/ols", "--mask", "county/dem.tif"],
+        ["evaluate", "county/dem.tif", "--truth", "labels", "-o", "e"],
+    ):
+        copy.run(*words, code=1)
+        assert "was not made by carbonmap" in capsys.readouterr().err
+
+
+def test_volumes_that_few_forests_hold_are_told_of_and_kept(copy, capsys):
+    stands = gpd.read_file(copy.path / "county" / "inventory.shp", encoding="GBK")
+    stands.loc[5, "HUO_LMGQXJ"] = 5000
+    stands.to_file(copy.path / "full.gpkg", layer="stands")
+    stands.to_file(copy.path / "full.gpkg", layer="more")
+    words = ["build-labels", "full.gpkg", "--layer", "more", *FIELDS, "-o", "full"]
+    copy.run(*words)
+    told = capsys.readouterr().out
+    assert "very high volume: 1 (" in told
+    assert "5000 m³/ha" in told
+    assert copy.json("full", "summary.json")["totals"]["stands"] == len(stands)
+
+
+def test_a_field_is_not_taken_for_the_volume_and_for_another_thing(copy, capsys):
+    words = ["build-labels", "county/inventory.shp", "--volume-field", "MIAN_JI", "-o", "x"]
+    copy.run(*words, "--area-field", "MIAN_JI", code=1)
+    assert "'MIAN_JI' is named as volume and as area" in capsys.readouterr().err
+
+
+def test_stands_outside_the_region_are_not_counted_inside(copy, capsys):
+    stands = gpd.read_file(copy.path / "county" / "inventory.shp", encoding="GBK")
+    stands.loc[[2, 4], "geometry"] = stands.loc[[2, 4], "geometry"].translate(50_000, 0)
+    stands.to_file(copy.path / "far.shp", encoding="GBK")
+    copy.run("build-labels", "far.shp", *FIELDS, "--group-field", "XIANG", "-o", "far")
+    facts, inside = copy.json("far", "summary.json"), len(stands) - 2
+    assert facts["totals"]["stands"] == inside
+    assert sum(t["stands"] for t in facts["by"]["XIANG"].values()) == inside
+    assert f"{inside} stands on" in capsys.readouterr().out
+
+
+def test_monte_carlo_is_what_the_terminal_tells_where_it_was_asked_for(copy, capsys):
+    words = ["build-labels", "county/inventory.shp", *FIELDS, "-o", "drawn"]
+    copy.run(*words, "--monte-carlo", "500")
+    told, facts = capsys.readouterr().out, copy.json("drawn", "summary.json")["uncertainty"]
+    assert "Approach 2, 500 draws" in told
+    assert f"± {facts['approach_2']['total']['half_width_percent']:.1f} %" in told
+
+
+def test_another_profile_is_a_refusal_of_a_few_lines(copy, capsys):
+    words = ["build-labels", "county/inventory.shp", *FIELDS, *IPCC]
+    copy.run(*words, code=1)
+    err = capsys.readouterr().err
+    assert "more differences" in err
+    assert "profile.name: stock-expansion → ipcc" in err
+    assert len(err.splitlines()) < 20
+
+
+def test_an_input_whose_bytes_changed_is_named_without_its_hash(copy, capsys):
+    stands = gpd.read_file(copy.path / "county" / "inventory.shp", encoding="GBK")
+    stands.iloc[:-1].to_file(copy.path / "county" / "inventory.shp", encoding="GBK")
+    copy.run("build-labels", "county/inventory.shp", *FIELDS, code=1)
+    assert "inventory.shp: its content changed" in capsys.readouterr().err
+
+
+def test_a_model_that_sees_canopy_height_says_what_its_errors_are_worth(copy, capsys):
+    words = ["train", "--model", "ols", "--dates", "2020-11", *SPLIT, "--labels", "labels"]
+    copy.run(*words, "--inputs", "image,canopy-height", "-o", "m")
+    assert "warning: canopy-height" in capsys.readouterr().out

@@ -34,7 +34,7 @@ from carbonmap.stages import labels as labels_
 from carbonmap.stages import mask as mask_
 from carbonmap.stages import scope
 
-SOURCE_FIELDS = ("volume_field", "id_field", "area_field", "species_field", "group_fields")
+SOURCE_FIELDS = ("layer", "volume_field", "id_field", "area_field", "species_field", "group_fields")
 
 OTHER_METHOD = {
     "threshold": {"layers": "--layer", "forest_classes": "--forest-classes"},
@@ -56,6 +56,7 @@ def given(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> tup
 @main.command("build-labels", cls=ProjectCommand)
 @click.argument("path", metavar="[INVENTORY]", required=False, type=PATH)
 @click.option("--volume-field", metavar="FIELD", help="Growing stock, m³/ha.")
+@click.option("--layer", metavar="NAME", help="Of a GeoPackage with several.")
 @click.option("--id-field", metavar="FIELD", help="The stand's id.")
 @click.option("--area-field", metavar="FIELD", help="The inventory's own area, ha; compared.")
 @click.option("--species-field", metavar="FIELD", help="Chooses the profile's stratum.")

@@ -57,6 +57,10 @@ def _settings() -> Any:
     }
 
 
+NO_DATA = "#e6e9ed"
+"""Land without a value."""
+
+
 def _save(figure: Figure, path: Path) -> None:
     """As PNG without the date of drawing, so that the same map gives the same bytes."""
     with files.partial(path) as partial:
@@ -103,15 +107,13 @@ def draw_map(
             cmap=COLOURS,
             interpolation="nearest",
         )
-        axes[0].set_facecolor("#e6e9ed")
+        axes[0].set_facecolor(NO_DATA)
         axes[0].set(
             title=readable(title), xlabel=f"easting, km ({crs_name})", ylabel="northing, km"
         )
         axes[0].ticklabel_format(useOffset=False)
-        over = np.isfinite(values).any() and float(np.nanmax(values)) > limits[1]
-        figure.colorbar(
-            image, ax=axes[0], label=label, extend="max" if over else "neither", shrink=0.85
-        )
+        ends = "max" if _reaches_above(values, limits[1]) else "neither"
+        figure.colorbar(image, ax=axes[0], label=label, extend=ends, shrink=0.85)
         if rows:
             _table(axes[1], rows)
         _save(figure, path)
@@ -130,6 +132,11 @@ def _table(axes: Axes, rows: Sequence[tuple[str, str]]) -> None:
     for cell in table.get_celld().values():
         cell.set_linewidth(0.3)
         cell.set_height(0.045)
+
+
+def _reaches_above(values: Raster, limit: float) -> bool:
+    """Whether some value lies above the colours."""
+    return bool(np.isfinite(values).any()) and float(np.nanmax(values)) > limit
 
 
 def draw_legend(path: Path, stops: Sequence[tuple[float, str]], title: str) -> None:
@@ -189,7 +196,12 @@ def draw_evaluation(
                 interpolation="nearest",
             )
             panel.set(title=name, xlabel="easting, km", ylabel="northing, km")
-        figure.colorbar(shown, ax=axes[:2], label="Mg C/ha", shrink=0.8)
+        for panel in axes[:3]:
+            panel.set_facecolor(NO_DATA)
+            panel.ticklabel_format(useOffset=False)
+        above = any(_reaches_above(values, limits[1]) for values in (truth, estimate))
+        ends = "max" if above else "neither"
+        figure.colorbar(shown, ax=axes[:2], label="Mg C/ha", shrink=0.8, extend=ends)
         error = axes[2].imshow(
             estimate - truth,
             extent=extent,
@@ -199,8 +211,8 @@ def draw_evaluation(
             interpolation="nearest",
         )
         axes[2].set(title="map − labels", xlabel="easting, km")
-        figure.colorbar(error, ax=axes[2], label="Mg C/ha", shrink=0.8)
-        top_value = max([limits[1], *(float(p.max()) for p in pairs if p.size)])
+        figure.colorbar(error, ax=axes[2], label="Mg C/ha", shrink=0.8, extend="both")
+        top_value = max([1.0, *(float(np.percentile(p, 99.9)) for p in pairs if p.size)])
         axes[3].hist2d(
             *pairs, bins=80, range=((0, top_value),) * 2, norm="log", cmap="viridis"
         ) if pairs[0].size else None

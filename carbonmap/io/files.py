@@ -165,6 +165,10 @@ def advice(path: Path, error: OSError) -> str:
     """What went wrong with a write and what to do about it."""
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         todo = "the folder cannot be written to; choose another with -o, or change its permissions"
+    elif error.errno in (errno.ENOTDIR, errno.EEXIST, errno.EISDIR):
+        todo = (
+            "a file stands where a folder should be, or a folder where a file; choose another name"
+        )
     elif error.errno == errno.ENAMETOOLONG:
         todo = "the name is too long for this disk; choose a shorter one"
     else:

@@ -11,6 +11,7 @@ import contextlib
 import json
 import os
 import platform
+import re
 import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -29,6 +30,9 @@ REPLACED = "replaced.json"
 
 FORMAT = 1
 """Version of the mark's own layout."""
+
+SHOWN = 12
+"""Differences that a refusal lists; a carbon profile has hundreds of parameters."""
 
 TRIES = 10
 """For a folder that another run removes: it does so once, so a second try is enough."""
@@ -247,21 +251,37 @@ def _owner(folder: Path) -> str:
 
 def _refusal(mark: Path, old: object, new: Json, state: str = "output") -> str:
     lines = differences(old if isinstance(old, dict) else {}, new)
+    if len(lines) > SHOWN:
+        lines[SHOWN:] = [f"and {len(lines) - SHOWN} more differences"]
     return (
         f"{str(mark.parent)!r} holds {state} of other settings or inputs ({mark.name}):\n  "
         + "\n  ".join(lines)
-        + "\ngive --overwrite to begin anew, or another output with -o"
+        + "\ngive --overwrite to begin anew, or keep it and write elsewhere"
     )
 
 
 def differences(old: Json, new: Json) -> list[str]:
-    """What changed between two origins, a line each: ``name: before → now``."""
+    """What changed between two origins, a line each, what stands for most first.
+
+    ``name: before → now``, or ``name: its content changed`` for a file known by its hash.
+    """
     before, now = _flatten(old), _flatten(new)
-    return [
-        f"{key}: {before.get(key, 'absent')} → {now.get(key, 'absent')}"
-        for key in sorted(before.keys() | now.keys())
-        if before.get(key, "absent") != now.get(key, "absent")
-    ]
+    lines: dict[str, str] = {}
+    for key in sorted(before.keys() | now.keys(), key=lambda k: (k.count("."), k)):
+        was, is_ = before.get(key, "absent"), now.get(key, "absent")
+        if was == is_:
+            continue
+        if _is_hash(was) and _is_hash(is_):
+            name = key.removesuffix(".sha256")
+            lines.pop(f"{name}.size", None)  # of the same file
+            lines[name] = f"{name}: its content changed"
+        elif key.removesuffix(".size") not in lines:
+            lines[key] = f"{key}: {was} → {is_}"
+    return list(lines.values())
+
+
+def _is_hash(value: object) -> bool:
+    return isinstance(value, str) and re.fullmatch("[0-9a-f]{64}", value) is not None
 
 
 def _flatten(value: Any, name: str = "") -> dict[str, Any]:

@@ -309,8 +309,9 @@ def _figure(
     shown, bounds, _ = maps.overview(compared.path)
     truth = maps.resampled(compared.truth, bounds, shown.shape)
     limits = project.output.style_range_mg_c_ha
+    judged = f"held-out pixels: {error_line(facts['held_out'])}"
     figures.draw_evaluation(
-        path, shown, truth, bounds, limits, pairs, error_line(facts["held_out"])
+        path, shown, truth, bounds, limits, pairs, f"{compared.path.stem}, {judged}"
     )
     return path
 

@@ -13,6 +13,7 @@ from pydantic.dataclasses import dataclass as settings
 from carbonmap import progress
 from carbonmap.dates import check_day
 from carbonmap.errors import GridMismatch, InputError
+from carbonmap.features import BANDS
 from carbonmap.grid import Grid
 from carbonmap.io import files, mosaic, output, raster, stac, store
 from carbonmap.io.mosaic import Mosaic
@@ -140,6 +141,8 @@ def _ingest(
 ) -> Report:
     sources = [[Source(s.path, s.band, _nodata(s, warping)) for s in group] for group in sources]
     notes = sorted({n for group in sources for s in group if (n := raster.check_source(s))})
+    if kind.name == "image" and (lost := [b for b in BANDS if b not in info.bands]):
+        notes.append(f"without {', '.join(lost)} no model can be trained on this image")
     _same_grid(archive, region, info)
     folder = archive / region / info.name
     with output.claim(folder / "layer.json", _origin(info, sources, warping), existing) as work:

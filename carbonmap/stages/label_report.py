@@ -143,7 +143,8 @@ def _totals(stock: Stock, area: Plots) -> Json:
     """Sums over all stands of what lies inside the region."""
     known, inside = stock.known, stock.share * area
     pools = {p: float(c[known].sum()) for p, c in stock.inside.items()}
-    return _told(len(area), float(inside.sum()), float(inside[known].sum()), pools)
+    count = int((stock.share > 0).sum())
+    return _told(count, float(inside.sum()), float(inside[known].sum()), pools)
 
 
 def _told(stands: int, area: float, known_area: float, pools: Mapping[str, float]) -> Json:
@@ -166,7 +167,11 @@ def _by(values: np.ndarray[Any, Any], stock: Stock, area: Plots) -> dict[str, Js
     def sums(weights: Plots) -> list[float]:
         return [float(v) for v in np.bincount(group, weights, len(texts))]
 
-    counts, areas, known_areas = sums(np.ones(len(area))), sums(inside), sums(inside * known)
+    counts, areas, known_areas = (
+        sums((stock.share > 0).astype(np.float64)),
+        sums(inside),
+        sums(inside * known),
+    )
     pools = {p: sums(np.where(known, c, 0.0)) for p, c in stock.inside.items()}
     return {
         str(text) or "(empty)": _told(

@@ -20,9 +20,9 @@ PICTURE_ROWS = 12
 def text(out: Path, facts: Json) -> str:
     """The summary for a terminal."""
     totals, balance = facts["totals"], facts["mass_balance"]
-    half = facts["uncertainty"]["approach_1"]
+    half = facts["uncertainty"].get("approach_2") or facts["uncertainty"]["approach_1"]
     lines = [
-        f"{out}: {facts['stands']:,} stands on {totals['area_ha']:,.0f} ha inside "
+        f"{out}: {totals['stands']:,} stands on {totals['area_ha']:,.0f} ha inside "
         f"{facts['region']!r}, "
         f"profile {facts['profile']}",
     ]
@@ -32,6 +32,7 @@ def text(out: Path, facts: Json) -> str:
         lines.append(
             f"  {pool:<16} {carbon:>16,.0f} t C{error}   {totals['t_co2'][pool]:>16,.0f} t CO2"
         )
+    lines.append(f"  {_interval_text(facts['uncertainty'])}")
     lines.append(
         f"  map and stands differ by {balance['relative_difference']:.1e} of the stock; "
         f"{facts['outside_region']['t_c']['total']:,.0f} t C lie outside the region"
@@ -45,6 +46,16 @@ def text(out: Path, facts: Json) -> str:
             f"{least:,.0f} to {most:,.0f} t C into the totals once too often"
         )
     return "\n".join([*lines, *(f"  note: {n}" for n in facts["notes"])])
+
+
+def _interval_text(found: Json) -> str:
+    """By which approach the intervals were found."""
+    if "approach_2" not in found:
+        return "intervals: 95 %, IPCC Approach 1, error propagation"
+    first = found["approach_1"]["total"]["half_width_percent"]
+    return f"intervals: 95 %, IPCC Approach 2, {found['approach_2']['draws']:,} draws" + (
+        "" if first is None else f"; Approach 1 gives ± {first:.1f} % of the total"
+    )
 
 
 def _brief(problem: Json) -> str:

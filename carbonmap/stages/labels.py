@@ -210,6 +210,12 @@ def _inventory(project: Project) -> tuple[Path, Fields]:
         given.species_field,
         given.group_fields,
     )
+    for what in ("id", "area", "species"):
+        if getattr(fields, what) == fields.volume:
+            raise ConfigError(
+                f"field {fields.volume!r} is named as volume and as {what}; give the field that "
+                f"holds growing stock, m³/ha, as inventory.volume_field"
+            )
     return files.existing(str(given.path), "inventory"), fields
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import numpy as np
+
 from carbonmap import masks
 from carbonmap.errors import InputError, MissingInput
 from carbonmap.grid import Grid
@@ -35,6 +37,9 @@ NDVI_BANDS = ("red", "nir")
 
 CLASSES = ByResolution("mode", "nearest", 1.0)
 """Of classes there is no mean: the most frequent of several in a pixel, else the nearest one."""
+
+CODES_SHOWN = 20
+"""Class codes that a message lists."""
 
 Compute = Callable[[Tile], Ints]
 
@@ -87,7 +92,11 @@ def threshold_mask(
         "inputs": scope.layer_hashes(archive, region, ("canopy_height", f"image_{day}")),
     }
     grid = stack_grid(archive, region)
-    return _write(grid, out, origin, lambda _: compute, existing, threads)
+
+    def hint() -> str:
+        return "see --min-height, --min-ndvi and the units of both layers"
+
+    return _write(grid, out, origin, lambda _: compute, hint, existing, threads)
 
 
 def layer_mask(
@@ -126,11 +135,24 @@ def layer_mask(
         "inputs": [raster.describe_source(s) for s in sources],
     }
 
+    found: set[float] = set()
+
     def prepare(folder: Path) -> Compute:
         plan = mosaic.join(sources, grid, folder, CLASSES)
-        return lambda tile: masks.class_mask(plan.read(tile.grid), forest_classes)
 
-    return _write(grid, out, origin, prepare, existing, threads)
+        def compute(tile: Tile) -> Ints:
+            classes = plan.read(tile.grid)
+            if len(found) < CODES_SHOWN:
+                found.update(np.unique(classes[np.isfinite(classes)]).tolist())
+            return masks.class_mask(classes, forest_classes)
+
+        return compute
+
+    def hint() -> str:
+        seen = ", ".join(f"{code:g}" for code in sorted(found)[:CODES_SHOWN])
+        return f"the raster holds the codes {seen}; see --forest-classes"
+
+    return _write(grid, out, origin, prepare, hint, existing, threads)
 
 
 def _write(
@@ -138,6 +160,7 @@ def _write(
     out: Path,
     origin: Json,
     prepare: Callable[[Path], Compute],
+    hint: Callable[[], str],
     existing: Existing,
     threads: int | None,
 ) -> Report:
@@ -155,6 +178,8 @@ def _write(
         )
         sums = written["forest"].sums
         share = _forest_share(sums)
+        if not share:
+            raise InputError(f"{out} would hold no forest at all: {hint()}")
         products = common.write_maps(grid, made, work, written, threads)
         work.finish(products, maps.sidecar(made["forest"], sums) | {"forest_share": share})
     return Report(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,10 +11,11 @@ import numpy as np
 import shapely
 import xarray as xr
 
-from carbonmap import checkpoint
+from carbonmap import applicability, checkpoint
 from carbonmap.checkpoint import Checkpoint
 from carbonmap.coverage import polygon_coverage
 from carbonmap.errors import MissingInput, ModelError
+from carbonmap.features import FeatureSpec, features_at, valid_pixels
 from carbonmap.grid import Grid
 from carbonmap.io import files, maps, output, raster
 from carbonmap.io.cog import Layer
@@ -23,7 +25,7 @@ from carbonmap.project import Project
 from carbonmap.stages import common, scope
 from carbonmap.stages.common import Report
 from carbonmap.stages.mask import check_mask, read_forest
-from carbonmap.tiles import Tile
+from carbonmap.tiles import Tile, tiles
 from carbonmap.types import Bool, Json, Raster
 
 NAME = "carbon_density"
@@ -31,6 +33,16 @@ NAME = "carbon_density"
 IN_BOUNDARY = 0.5
 """Least share of a pixel inside the region's boundary for it to be on the map: the neighbour's map
 takes the other half."""
+
+
+BEYOND = 1.25
+"""A map's largest value over the labels' from which its reader is warned."""
+
+SAMPLE_PX = 64
+"""Edge of the windows by which land is compared with what the model learned."""
+
+SAMPLES = 64
+"""Such windows, evenly over the region."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +72,19 @@ class Job:
         layers = scope.read_layers(self.stack, self.grid, tile.grid, model.layers, model.halo)
         out = np.where(wanted, model.predict(layers, tile.grid), np.float32(np.nan))
         return out if np.isfinite(out).any() else None
+
+    def unlike(self, ranges: applicability.Ranges) -> dict[str, float]:
+        """Share of pixels, in windows all over the region, beyond what the model learned."""
+        learned = FeatureSpec.from_json(self.loaded.card["features"])
+        spec = dataclasses.replace(learned, radii=())  # pixels alone, so that windows cost little
+        windows = list(tiles(self.grid, SAMPLE_PX))
+        found = []
+        for tile in windows[:: max(1, len(windows) // SAMPLES)]:
+            layers = scope.read_layers(self.stack, self.grid, tile.grid, spec.layers, spec.halo)
+            known = self._wanted(tile) & valid_pixels(layers, spec)
+            found.append(features_at(layers, spec, self.grid.pixel_m, known))
+        seen = np.concatenate(found)
+        return applicability.outside(seen, ranges) if len(seen) else {}
 
     def _wanted(self, tile: Tile) -> Bool:
         """Pixels that the map is meant for."""
@@ -163,6 +188,9 @@ def _one_map(
             )
         products = common.write_maps(grid, {NAME: made}, work, written, project.output.threads)
         facts = _facts(made, written[NAME], model_folder, loaded, boxed, mask)
+        ranges = loaded.card["feature_ranges"]
+        facts["outside_learned_range"] = job.unlike(ranges)
+        facts["warnings"] = applicability.warnings(facts["outside_learned_range"], ranges)
         work.finish(products, facts)
     return Report(_text(final, facts), {"state": "written", "map": str(final), **facts})
 
@@ -195,7 +223,12 @@ def _map_file(
 ) -> MapFile:
     pools = loaded.card["pools"]
     tags = common.provenance(
-        origin, region=region, pools=pools, model=loaded.card["kind"], model_sha256=loaded.sha256
+        origin,
+        region=region,
+        profile=loaded.card["profile"],
+        pools=pools,
+        model=loaded.card["kind"],
+        model_sha256=loaded.sha256,
     )
     layer = Layer(NAME, f"carbon density: {pools}", DENSITY_UNITS)
     return MapFile(final, grid, layer, tags, day[:7], project.output.style_range_mg_c_ha)
@@ -223,8 +256,18 @@ def _facts(
 
 
 def _text(final: Path, facts: Json) -> str:
-    valid = facts["valid_pixels"]
-    return (
-        f"{final}: {valid['count']:,} pixels, {valid['min']:.1f} to {valid['max']:.1f} Mg C/ha, "
-        f"{facts['t_c']:,.0f} t C ({facts['note']}; from a model, without an interval)"
+    valid, highest = facts["valid_pixels"], facts["label_range_mg_c_ha"][1]
+    warnings = list(facts["warnings"])
+    if valid["max"] > BEYOND * highest:
+        warnings.append(
+            f"the densest label that the model learned is {highest:.1f} Mg C/ha; what lies far "
+            f"above it is extrapolated"
+        )
+    return "\n  warning: ".join(
+        [
+            f"{final}: {valid['count']:,} pixels ({facts['area_share']:.1%} of the region's grid), "
+            f"{valid['min']:.1f} to {valid['max']:.1f} Mg C/ha, {facts['t_c']:,.0f} t C "
+            f"({facts['note']}; from a model, without an interval)",
+            *warnings,
+        ]
     )

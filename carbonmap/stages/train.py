@@ -12,6 +12,7 @@ import numpy as np
 import xarray as xr
 
 from carbonmap import checkpoint, fields, progress
+from carbonmap.applicability import learned_ranges
 from carbonmap.errors import MissingInput
 from carbonmap.features import FeatureSpec, features_at, valid_pixels
 from carbonmap.grid import Grid
@@ -27,6 +28,9 @@ from carbonmap.stages.labels import MARK, STAND, STANDS, TOTAL
 from carbonmap.stages.mask import check_mask, read_forest
 from carbonmap.tiles import Tile, tiles
 from carbonmap.types import Bool, Floats, Ints, Json
+
+CIRCULAR = "canopy-height"
+"""The input that a model finds again in its labels, whose weights it gave."""
 
 SPLIT = "split.parquet"
 """The stands with their roles, by which an evaluation knows what the model has seen."""
@@ -196,6 +200,7 @@ def _fit(
     judged = errors(regressors.estimate(model.estimator, exam), truth)
     facts = checkpoint.card(model) | {
         "label_range_mg_c_ha": [float(y.min()), float(y.max())],
+        "feature_ranges": learned_ranges(x, spec.pixel_names),
         "training_pixels": len(y),
         "validation": judged.to_json(model.scale),
     }
@@ -229,11 +234,16 @@ def _card(
 
 
 def _text(out: Path, facts: Json) -> str:
-    judged = facts["validation"]
+    judged, inputs = facts["validation"], facts["features"]["inputs"]
     head = (
-        f"{out}: {facts['kind']} on {', '.join(facts['features']['inputs'])}, "
+        f"{out}: {facts['kind']} on {', '.join(inputs)}, "
         f"{facts['training_pixels']:,} pixels of {facts['stands']['train']:,} stands"
     )
+    if CIRCULAR in inputs:
+        head += (
+            f"\n  warning: {CIRCULAR} is an input, and it spread the labels within stands: errors "
+            f"against labels flatter this model"
+        )
     if not judged["pixels"]:
         return f"{head}\n  the held-out blocks have no usable pixel, so nothing judges this model"
     return (
