@@ -75,11 +75,13 @@ def measure(folder, month, name, kind, extra, seeds):
         errors.append(facts["held_out"]["rmse_mg_c_ha"])
         times.append((trained[0], mapped[0]))
         peaks.append(max(trained[1], mapped[1]))
-    train, predict = (statistics.median(t) for t in zip(*times, strict=True))
+    train, predict = (
+        f"{min(t):.1f} / {statistics.median(t):.1f} s" for t in zip(*times, strict=True)
+    )
     spread = ", ".join(f"{e:.2f}" for e in errors)
     print(
-        f"{name:<28} RMSE {statistics.mean(errors):6.2f} ({spread})  train {train:6.1f} s  "
-        f"predict {predict:6.1f} s  peak {max(peaks):6.0f} MB",
+        f"{name:<28} RMSE {statistics.mean(errors):6.2f} ({spread})  train {train:>15}  "
+        f"predict {predict:>15}  peak {max(peaks):6.0f} MB",
         flush=True,
     )
     return statistics.mean(errors)
@@ -97,6 +99,7 @@ def main():
         folder = Path(name)
         month = prepare(folder, given.data.resolve())
         print(f"held-out RMSE, Mg C/ha, mean of {len(seeds)} splits; inputs {given.inputs}")
+        print("times: minimum / median of these runs")
         found = {
             name: measure(folder, month, name, kind, [*extra, "--inputs", given.inputs], seeds)
             for name, kind, extra in MODELS

@@ -16,9 +16,10 @@ import carbonmap
 from carbonmap import progress
 from carbonmap.cli import main
 from carbonmap.io.vector import read_stands
+from carbonmap.models import regressors
 from carbonmap.stages import ingest, mask, setup
 from carbonmap.stages.common import Report
-from tests.conftest import FIELDS, SIZE, Folder
+from tests.conftest import FIELDS, SIZE, SPLIT, Folder
 
 
 def density(folder, *parts):
@@ -216,6 +217,16 @@ def test_the_projects_threads_reach_the_stage(tmp_path, monkeypatch, stage, name
     told = []
     monkeypatch.setattr(stage, name, lambda *_, **how: told.append(how["threads"]) or Report(""))
     Folder(tmp_path).run(*words, "--region", "huize", "--set", "output.threads=3")
+    assert told == [3]
+
+
+def test_the_projects_threads_reach_the_forest(copy, monkeypatch):
+    told, fit = [], regressors.fit
+    monkeypatch.setattr(
+        regressors, "fit", lambda *words: told.append(words[-1]) or fit("ols", *words[1:])
+    )
+    words = ["train", "--model", "random-forest", "--dates", "2020-11", *SPLIT]
+    copy.run(*words, "--labels", "labels", "-o", "m", "--set", "output.threads=3")
     assert told == [3]
 
 

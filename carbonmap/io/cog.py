@@ -178,6 +178,8 @@ def verify(path: Path, grid: Grid, layer: Layer, sums: Sums) -> str | None:
     for level in range(len(factors)):
         with environment(), rasterio.open(path, driver="GTiff", OVERVIEW_LEVEL=level) as overview:
             part = _sums_of(overview, layer.nodata)
+        if sums.count and not part.count and layer.overviews == "AVERAGE":
+            return f"overview {level} is empty"
         slack = ROUNDING * max(abs(sums.low), abs(sums.high))
         if part.count and not sums.low - slack <= part.low <= part.high <= sums.high + slack:
             return f"overview {level} spans {part.low} to {part.high}"

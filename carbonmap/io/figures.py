@@ -125,7 +125,7 @@ def _table(axes: Axes, rows: Sequence[tuple[str, str]]) -> None:
         [[readable(a), readable(b)] for a, b in rows],
         loc="upper left",
         cellLoc="left",
-        colWidths=[0.6, 0.4],
+        colWidths=[0.42, 0.58],
     )
     table.auto_set_font_size(False)
     table.set_fontsize(8)
@@ -212,18 +212,22 @@ def draw_evaluation(
         )
         axes[2].set(title="map − labels", xlabel="easting, km")
         figure.colorbar(error, ax=axes[2], label="Mg C/ha", shrink=0.8, extend="both")
-        top_value = max([1.0, *(float(np.percentile(p, 99.9)) for p in pairs if p.size)])
-        axes[3].hist2d(
-            *pairs, bins=80, range=((0, top_value),) * 2, norm="log", cmap="viridis"
-        ) if pairs[0].size else None
-        axes[3].axline((0, 0), slope=1, color="#b03030", lw=0.8)
-        axes[3].set(
-            title="held-out pixels",
-            xlabel="labels, Mg C/ha",
-            ylabel="map, Mg C/ha",
-            aspect="equal",
-            xlim=(0, top_value),
-            ylim=(0, top_value),
-        )
+        _scatter(axes[3], pairs)
         figure.suptitle(readable(caption))
         _save(figure, path)
+
+
+def _scatter(axes: Axes, pairs: tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]) -> None:
+    """How many held-out pixels have which label and which estimate."""
+    most = max([1.0, *(float(np.percentile(p, 99.9)) for p in pairs if p.size)])
+    if pairs[0].size:
+        axes.hist2d(*pairs, bins=80, range=((0, most),) * 2, norm="log", cmap="viridis")
+    axes.axline((0, 0), slope=1, color="#b03030", lw=0.8)
+    axes.set(
+        title="held-out pixels",
+        xlabel="labels, Mg C/ha",
+        ylabel="map, Mg C/ha",
+        aspect="equal",
+        xlim=(0, most),
+        ylim=(0, most),
+    )

@@ -20,17 +20,15 @@ PICTURE_ROWS = 12
 def text(out: Path, facts: Json) -> str:
     """The summary for a terminal."""
     totals, balance = facts["totals"], facts["mass_balance"]
-    half = facts["uncertainty"].get("approach_2") or facts["uncertainty"]["approach_1"]
+    half = _half_widths(facts)
     lines = [
         f"{out}: {totals['stands']:,} stands on {totals['area_ha']:,.0f} ha inside "
         f"{facts['region']!r}, "
         f"profile {facts['profile']}",
     ]
     for pool, carbon in totals["t_c"].items():
-        percent = half[pool]["half_width_percent"]
-        error = "" if percent is None else f" ± {percent:.1f} %"
         lines.append(
-            f"  {pool:<16} {carbon:>16,.0f} t C{error}   {totals['t_co2'][pool]:>16,.0f} t CO2"
+            f"  {pool:<16} {carbon:>16,.0f} t C{half[pool]}   {totals['t_co2'][pool]:>16,.0f} t CO2"
         )
     lines.append(f"  {_interval_text(facts['uncertainty'])}")
     lines.append(
@@ -46,6 +44,13 @@ def text(out: Path, facts: Json) -> str:
             f"{least:,.0f} to {most:,.0f} t C into the totals once too often"
         )
     return "\n".join([*lines, *(f"  note: {n}" for n in facts["notes"])])
+
+
+def _half_widths(facts: Json) -> dict[str, str]:
+    """How far each pool's total may be off, by Monte Carlo where it was asked for."""
+    found = facts["uncertainty"].get("approach_2") or facts["uncertainty"]["approach_1"]
+    percents = {pool: found[pool]["half_width_percent"] for pool in facts["totals"]["t_c"]}
+    return {pool: "" if p is None else f" ± {p:.1f} %" for pool, p in percents.items()}
 
 
 def _interval_text(found: Json) -> str:
@@ -87,7 +92,12 @@ def _safe(text: str) -> str:
 
 def picture_rows(facts: Json) -> list[tuple[str, str]]:
     """Totals for the picture: pools, then the first field's largest values."""
-    rows = [("pool", "t C"), *((p, f"{c:,.0f}") for p, c in facts["totals"]["t_c"].items())]
+    half = _half_widths(facts)
+    rows = [("pool", "t C (± 95 %)")]
+    rows += [
+        (pool.replace("_", " "), f"{carbon:,.0f}{half[pool]}")
+        for pool, carbon in facts["totals"]["t_c"].items()
+    ]
     for field, found in facts["by"].items():
         ranked = sorted(found.items(), key=lambda item: -item[1]["t_c"]["total"])
         rows.append((field, "t C"))

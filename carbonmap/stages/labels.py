@@ -142,21 +142,8 @@ def build_labels(
     scope.require_layers(stack, ("canopy_height",))
     scope.require_grid(project, region, grid)
     check_mask(mask, grid)
-    origin: Json = {
-        "stage": "build-labels",
-        "region": scope.region_json(project, region, grid),
-        "fields": dataclasses.asdict(fields)
-        | {key: getattr(project.inventory, key) for key in ("encoding", "layer", "nodata")},
-        "assume_crs": project.inventory.assume_crs,
-        "profile": dataclasses.asdict(profile),
-        "stratum": stratum,
-        "labels": dataclasses.asdict(project.labels),
-        "keep_going": keep_going,
-        "style_range_mg_c_ha": list(project.output.style_range_mg_c_ha),
-        "inputs": vector.hash_inputs(path)
-        | scope.layer_hashes(project.archive, region, ("canopy_height",))
-        | ({"mask": files.sha256(mask)} if mask else {}),
-    }
+    origin = _origin(project, region, grid, path, fields, profile, stratum, mask)
+    origin["keep_going"] = keep_going
     with output.claim(out / MARK, origin, existing) as work:
         if work is None:
             facts = (files.read_json(out / MARK) or {})["report"]
@@ -188,6 +175,33 @@ def build_labels(
         products.append(_picture(out, region, grid, project, profile, facts))
         work.finish(products, facts)
     return Report(label_text.text(out, facts), facts, incomplete=bool(inventory.dropped))
+
+
+def _origin(
+    project: Project,
+    region: str,
+    grid: Grid,
+    path: Path,
+    fields: Fields,
+    profile: Profile,
+    stratum: str | None,
+    mask: Path | None,
+) -> Json:
+    """Settings and inputs by which labels are known again."""
+    return {
+        "stage": "build-labels",
+        "region": scope.region_json(project, region, grid),
+        "fields": dataclasses.asdict(fields)
+        | {key: getattr(project.inventory, key) for key in ("encoding", "layer", "nodata")},
+        "assume_crs": project.inventory.assume_crs,
+        "profile": dataclasses.asdict(profile),
+        "stratum": stratum,
+        "labels": dataclasses.asdict(project.labels),
+        "style_range_mg_c_ha": list(project.output.style_range_mg_c_ha),
+        "inputs": vector.hash_inputs(path)
+        | scope.layer_hashes(project.archive, region, ("canopy_height",))
+        | ({"mask": files.sha256(mask)} if mask else {}),
+    }
 
 
 def _inventory(project: Project) -> tuple[Path, Fields]:
@@ -276,7 +290,7 @@ def _picture(
     """The map of all pools, with the totals beside it."""
     path = out / "carbon_density.png"
     values, bounds, _ = maps.overview(out / f"{TOTAL}.tif")
-    title = f"{region}: carbon in {', '.join(profile.pools)}"
+    title = f"{region}: carbon in {', '.join(profile.pools).replace('_', ' ')}"
     rows = label_text.picture_rows(facts)
     low, high = project.output.style_range_mg_c_ha
     name = label_text.crs_label(grid)

@@ -144,17 +144,7 @@ def train(
     stacks = [scope.one_image(project.archive, region, [day])[0] for day in days]
     names = scope.require_model_layers(stacks[0], spec.layers)
     image_scale = scope.image_scale(stacks)
-    layers = [n for n in names if n != "image"] + [f"image_{day}" for day in days]
-    origin: Json = {
-        "stage": "train",
-        "region": scope.region_json(project, region, grid),
-        "model": dataclasses.asdict(project.model),
-        "min_coverage": project.labels.min_coverage,
-        "dates": days,
-        "mask": files.sha256(mask) if mask else None,
-        "inputs": scope.layer_hashes(project.archive, region, layers)
-        | {"labels": files.sha256(labels / MARK)},
-    }
+    origin = _origin(project, region, grid, days, names, labels, mask)
     with output.claim(out / checkpoint.MARK, origin, existing) as work:
         if work is None:
             return Report(f"{out} is up to date", {"model": str(out), "state": "up to date"})
@@ -165,12 +155,35 @@ def train(
         )
         work.begin_publishing()
         scale = _label_scale(labels)
-        facts, products = _fit(project.model, sampler, stacks, out, scale)
+        facts, products = _fit(project.model, sampler, stacks, out, scale, project.output.threads)
         stands["role"] = [Role(r).name.lower() for r in roles]
         vector.write_stands(stands[["id", "role", "geometry"]], out / SPLIT)
         facts |= _card(project, region, grid, days, held["report"], roles, image_scale)
         work.finish([*products, out / SPLIT], facts)
     return Report(_text(out, facts), {"state": "written", "path": str(out), **facts})
+
+
+def _origin(
+    project: Project,
+    region: str,
+    grid: Grid,
+    days: Sequence[str],
+    names: Sequence[str],
+    labels: Path,
+    mask: Path | None,
+) -> Json:
+    """Settings and inputs by which a model is known again."""
+    layers = [n for n in names if n != "image"] + [f"image_{day}" for day in days]
+    return {
+        "stage": "train",
+        "region": scope.region_json(project, region, grid),
+        "model": dataclasses.asdict(project.model),
+        "min_coverage": project.labels.min_coverage,
+        "dates": list(days),
+        "mask": files.sha256(mask) if mask else None,
+        "inputs": scope.layer_hashes(project.archive, region, layers)
+        | {"labels": files.sha256(labels / MARK)},
+    }
 
 
 def _usable(stands: vector.Frame) -> np.ndarray[tuple[int], np.dtype[np.object_]]:
@@ -188,13 +201,18 @@ def _label_scale(labels: Path) -> float:
 
 
 def _fit(
-    settings: Model, sampler: Sampler, stacks: Sequence[xr.Dataset], out: Path, scale: float
+    settings: Model,
+    sampler: Sampler,
+    stacks: Sequence[xr.Dataset],
+    out: Path,
+    scale: float,
+    threads: int | None,
 ) -> tuple[Json, list[Path]]:
     """Fit, judge, and write the weights."""
     spec, most = settings.features, regressors.recipe(settings.kind).most
     x, y = sampler.draw(stacks, spec, Role.TRAIN, most)
     progress.say(f"fitting {settings.kind} on {len(y):,} pixels, {len(spec.names)} features")
-    model = regressors.fit(settings.kind, spec, x, y, sampler.grid.pixel_m, settings.seed)
+    model = regressors.fit(settings.kind, spec, x, y, sampler.grid.pixel_m, settings.seed, threads)
     model = dataclasses.replace(model, scale=scale)
     exam, truth = sampler.draw(stacks, spec, Role.VALIDATION, VALIDATION_PX)
     judged = errors(regressors.estimate(model.estimator, exam), truth)

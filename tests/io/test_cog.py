@@ -120,6 +120,24 @@ def test_a_map_cut_short_or_emptied_does_not_verify(tmp_path, truth):
 
 
 @pytest.mark.faults
+def test_an_overview_without_a_value_is_noticed(tmp_path, truth):
+    """Overviews drawn before the data were there: QGIS would show nothing."""
+    path = tmp_path / "map.tif"
+    rows, cols = GRID.shape
+    profile = {"height": rows, "width": cols, "count": 1, "dtype": "float32", "nodata": np.nan}
+    place = {"crs": GRID.crs, "transform": GRID.transform}
+    with rasterio.open(path, "w", **profile, **place, tiled=True) as out:
+        out.write(np.full(GRID.shape, np.nan, np.float32), 1)
+    with rasterio.open(path, "r+") as late:
+        late.build_overviews([2], rasterio.enums.Resampling.average)
+        late.write(truth, 1)
+    sums = Sums.of(truth, np.nan)
+    assert cog.verify(path, GRID, DENSITY, sums) == "overview 0 is empty"
+    classes = dataclasses.replace(DENSITY, overviews="MODE")  # few pixels may lose every vote
+    assert cog.verify(path, GRID, classes, sums) is None
+
+
+@pytest.mark.faults
 @pytest.mark.parametrize("window", [2048, 200])
 def test_an_overview_that_leaves_the_maps_range_is_noticed_however_large(
     tmp_path, monkeypatch, truth, window
