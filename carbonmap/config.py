@@ -219,7 +219,8 @@ def crs_name(crs: str) -> str:
 
 OUTLINE = """\
 # A box is no boundary: its totals hold the neighbours' land too. Give the outline instead of it:
-# boundary = "boundary.gpkg"
+# boundary = "boundary.gpkg"       # boundary_layer picks one of its layers, and boundary_crs tells
+#                                  # the CRS of a file that states none
 """
 
 

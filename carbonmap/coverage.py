@@ -18,6 +18,10 @@ CELLS_AT_ONCE = 100_000_000
 """Above any tile's size, so that exactextract never cuts a polygon's list of pixels in two."""
 
 
+SLIVER = 1e-9
+"""Share of a polygon below which its part inside an outline is the rounding of a border."""
+
+
 @dataclass(frozen=True)
 class Coverage:
     """Which polygons lie on which pixels, one entry for each pair that meets.
@@ -100,7 +104,8 @@ def share_inside(
         outline: one valid polygon or multipolygon in the same CRS.
 
     Returns:
-        The parts, equal to the polygons that lie inside whole; and 0–1, exactly 1 for those.
+        The parts, equal to the polygons that lie inside whole; and 0–1, exactly 1 for those. What
+        is left of a polygon by rounding alone is nothing.
     """
     shapely.prepare(outline)
     whole = shapely.covers(outline, polygons)
@@ -108,6 +113,8 @@ def share_inside(
     cut = np.flatnonzero(~whole)
     parts[cut] = _areal(shapely.intersection(polygons[cut], outline))
     share[cut] = shapely.area(parts[cut]) / shapely.area(polygons[cut])
+    slivers = share < SLIVER
+    parts[slivers], share[slivers] = shapely.Polygon(), 0.0
     return parts, share
 
 

@@ -21,11 +21,15 @@ class GridError(CarbonmapError, ValueError):
 class GridMismatch(GridError):
     """Two rasters that must share a grid do not."""
 
-    def __init__(self, name: str, *, got: object, want: object) -> None:
-        super().__init__(
-            f"{name} is not on the project grid: got {got}, want {want}; "
-            f"run `carbonmap ingest` to warp it"
-        )
+    def __init__(
+        self,
+        name: str,
+        *,
+        got: object,
+        want: object,
+        todo: str = "run `carbonmap ingest` to warp it",
+    ) -> None:
+        super().__init__(f"{name} is not on the project grid: got {got}, want {want}; {todo}")
 
 
 class InputError(CarbonmapError, ValueError):

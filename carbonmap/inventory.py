@@ -1,26 +1,19 @@
-"""What can be wrong with an inventory's numbers and ids, and how it is told to its owner.
-
-A problem is repairable, then it is repaired and said so; or it is not, then the run stops with one
-message that lists every such problem, or goes on without those stands where the user asked for it.
-"""
+"""What can be wrong with an inventory's numbers and ids: a field's values in, findings out."""
 
 from __future__ import annotations
 
 import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
-from enum import StrEnum
+from decimal import Decimal
+from numbers import Real
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from carbonmap.errors import LabelError
-from carbonmap.types import Bool, Floats, Ints, Plots
-
-SHOWN = 10
-"""Ids that one message lists before it counts the rest."""
+from carbonmap.findings import Findings, Kind
+from carbonmap.types import Bool, Floats, Plots
 
 NODATA_LIKE = (
     *(-99.0, -999.0, -9999.0, -99999.0, -32768.0, -2147483648.0),
@@ -48,118 +41,6 @@ AREA_HA = 0.05
 
 AREA_UNITS = {15.0: "mu (亩)", 10_000.0: "m²", 0.01: "km²", 2.471: "acres"}
 """Other units that an area field may hold, by how many make a hectare."""
-
-
-class Kind(StrEnum):
-    """Names of problems, as reports and messages give them."""
-
-    DUPLICATED_ID = "duplicated id"
-    MISSING_ID = "missing id"
-    TEXT = "text in a number field"
-    NUMBER_AS_TEXT = "number stored as text"
-    NODATA_VOLUME = "nodata-like volume"
-    NEGATIVE_VOLUME = "negative volume"
-    IMPLAUSIBLE_VOLUME = "implausible volume"
-    HIGH_VOLUME = "very high volume"
-    MISSING_VOLUME = "missing volume"
-    NO_OUTLINE = "empty geometry"
-    NOT_A_POLYGON = "not a polygon"
-    BROKEN_COORDINATES = "broken coordinates"
-    INVALID_OUTLINE = "invalid geometry"
-    REPEATED = "repeated polygon"
-    OVERLAP = "overlap"
-    BORDER_OVERLAP = "border overlap"
-    AREA_DIFFERS = "area differs"
-
-
-@dataclass(frozen=True)
-class Problem:
-    """One kind of fault, with everything it befell.
-
-    Args:
-        kind: what is wrong.
-        ids: the stands, as the inventory calls them.
-        detail: figures, and what was or must be done about it.
-        repairable: it was repaired, or does no harm; else it stops the run.
-    """
-
-    kind: Kind
-    ids: tuple[str, ...]
-    detail: str
-    repairable: bool
-
-    def __str__(self) -> str:
-        return f"{self.kind}: {_count(len(self.ids))} ({listed(self.ids)}): {self.detail}"
-
-
-@dataclass
-class Findings:
-    """Problems in the order in which they were found, and the stands that fall out with them."""
-
-    ids: NDArray[np.object_]
-    problems: list[Problem] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-    dropped: Bool = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.dropped = np.zeros(len(self.ids), dtype=bool)
-
-    def repaired(self, kind: Kind, rows: Bool | Ints, detail: str) -> None:
-        """Record a problem that is mended or harmless; nothing happens where no row has it."""
-        self._add(kind, rows, detail, repairable=True)
-
-    def refused(
-        self, kind: Kind, rows: Bool | Ints, detail: str, drop: Bool | Ints | None = None
-    ) -> None:
-        """Record a problem that stops the run; `drop` are the stands that going on leaves out.
-
-        Args:
-            kind: what is wrong.
-            rows: the stands it befell, a mask or places.
-            detail: as in `Problem`.
-            drop: the stands that ``--keep-going`` leaves out; all of `rows` by default.
-        """
-        self._add(kind, rows, detail, repairable=False)
-        self.dropped[rows if drop is None else drop] = True
-
-    def _add(self, kind: Kind, rows: Bool | Ints, detail: str, *, repairable: bool) -> None:
-        ids = tuple(map(str, self.ids[rows]))
-        if ids:
-            self.problems.append(Problem(kind, ids, detail, repairable))
-
-    def settle(self, name: str, *, keep_going: bool) -> Bool:
-        """The stands that stay.
-
-        Raises:
-            LabelError: there are problems that carbonmap cannot repair, and the user did not ask to
-                go on without them; or nothing is left.
-        """
-        fatal = [p for p in self.problems if not p.repairable]
-        if fatal and not keep_going:
-            raise LabelError(
-                f"inventory {name!r} has {len(fatal)} {_kinds(len(fatal))} that carbonmap cannot "
-                f"repair:\n" + "\n".join(f"  {p}" for p in fatal) + "\n"
-                "correct them in the inventory, or give --keep-going to leave those stands out "
-                "(of a repeated polygon the first stays, overlapping stands stay)"
-            )
-        if self.dropped.all():
-            raise LabelError(f"inventory {name!r} has no usable stand left")
-        return ~self.dropped
-
-
-def listed(names: Iterable[str]) -> str:
-    """Names with commas, at most `SHOWN` of them and a count of the rest."""
-    all_ = tuple(names)
-    rest = len(all_) - SHOWN
-    return ", ".join(all_[:SHOWN]) + (f" and {rest} more" if rest > 0 else "")
-
-
-def _count(n: int) -> str:
-    return f"{n} stand" + ("" if n == 1 else "s")
-
-
-def _kinds(n: int) -> str:
-    return "kind of problem" if n == 1 else "kinds of problems"
 
 
 def id_text(value: object) -> str:
@@ -209,17 +90,18 @@ def as_numbers(column: NDArray[Any]) -> tuple[Plots, Bool, Bool]:
     """A field's values as numbers.
 
     Args:
-        column: numbers, or objects of which some are texts; None and NaN are missing.
+        column: numbers, or objects of which some are texts, dates or the like; None and NaN are
+            missing.
 
     Returns:
-        The numbers (NaN where missing or unreadable), which entries are unreadable text, and which
-        were readable text; each ``(polygon,)``.
+        The numbers (NaN where missing or unreadable), which entries are unreadable, and which were
+        readable text; each ``(polygon,)``.
     """
     if np.issubdtype(column.dtype, np.number):
         nothing = np.zeros(column.shape, dtype=bool)
         return column.astype(np.float64), nothing, nothing.copy()
     known = {v: _number(v) for v in set(filter(_is_text, column.tolist()))}
-    pairs = [known[v] if _is_text(v) else (_plain(v), True) for v in column.tolist()]
+    pairs = [known[v] if _is_text(v) else _plain(v) for v in column.tolist()]
     number = np.array([p[0] for p in pairs], dtype=np.float64)
     text = np.array([_is_text(v) and bool(v.strip()) for v in column.tolist()], dtype=bool)
     readable = np.array([p[1] for p in pairs], dtype=bool)
@@ -230,8 +112,11 @@ def _is_text(value: object) -> bool:
     return isinstance(value, str)
 
 
-def _plain(value: Any) -> float:
-    return math.nan if value is None else float(value)
+def _plain(value: object) -> tuple[float, bool]:
+    """The number that a value other than text is, and whether it is one or missing."""
+    if isinstance(value, bool) or not isinstance(value, Real | Decimal):
+        return math.nan, value is None
+    return float(value), True
 
 
 def _number(text: str) -> tuple[float, bool]:
@@ -297,9 +182,15 @@ def check_volumes(
 
 def _examples(values: Iterable[object]) -> str:
     """The most frequent values, at most five."""
-    counts = Counter(values)
-    shown = [f"{v:g}" if isinstance(v, float) else repr(v) for v, _ in counts.most_common(5)]
+    counts = Counter(map(_shown, values))
+    shown = [text for text, _ in counts.most_common(5)]
     return ", ".join(shown) + (", …" if len(counts) > 5 else "")
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:g}"
+    return repr(value) if _is_text(value) else str(value)
 
 
 def check_areas(column: NDArray[Any], name: str, measured: Plots, found: Findings) -> Plots:

@@ -19,6 +19,9 @@ import numpy as np
 from carbonmap.coverage import Coverage
 from carbonmap.types import Bool, Floats, Ints, Plots, Raster
 
+ONCE = 1.001
+"""Most of a pixel inside stands for it to lie in one of them; exactextract's shares are float32."""
+
 
 class HeightSource(IntEnum):
     """Where a pixel's weight came from; the largest code of the stands that share it."""
@@ -158,6 +161,17 @@ def spread(
     for code in (HeightSource.STAND_MEAN, HeightSource.EVEN):
         codes[cover.cell[source == code]] = code
     return TileLabels(density, share.reshape(shape), _dominant(cover, shape), codes.reshape(shape))
+
+
+def trustworthy(share: Floats, min_coverage: float) -> Bool:
+    """Where a label tells of the whole pixel, and of one stand's land only.
+
+    Args:
+        share: of the pixel inside known stands, 0–1, above 1 where two stands claim it; NaN none.
+        min_coverage: least share that counts.
+    """
+    known = np.nan_to_num(share)
+    return np.asarray((known >= min_coverage) & (known <= ONCE))
 
 
 def _known(cover: Coverage, stock: Mapping[str, Plots]) -> Coverage:

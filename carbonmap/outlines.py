@@ -11,9 +11,8 @@ import shapely
 from numpy.typing import NDArray
 
 from carbonmap import crs as crs_
-from carbonmap.errors import InputError, LabelError
-from carbonmap.grid import Grid
-from carbonmap.inventory import Findings, Kind
+from carbonmap.errors import LabelError
+from carbonmap.findings import Findings, Kind
 from carbonmap.types import Floats, Ints, Plots
 
 Outlines = NDArray[Any]
@@ -47,8 +46,9 @@ bends by about a centimetre between two projections."""
 LONG_EDGE_DEGREES = 0.01
 """The same for geographic coordinates, about a kilometre."""
 
-ZONE = 1e6
-"""m; a Gauss-Krüger easting with its zone number in front is zone × 1,000,000 + easting."""
+CROSSING = "crossing or touching rings and the like were made valid"
+
+ROUNDING = "rings that touch crossed once brought to another projection, and were made valid"
 
 
 @dataclass(frozen=True)
@@ -92,11 +92,17 @@ def check_outlines(outlines: Outlines, found: Findings) -> Outlines:
         broken = ~(empty | other) & ~np.isfinite(shapely.bounds(good)).all(axis=1)
     found.refused(Kind.BROKEN_COORDINATES, broken, "coordinates are not finite numbers")
     good[broken] = None
-    return _mended(good, found)
+    return _mended(good, found, CROSSING)
 
 
-def _mended(good: Outlines, found: Findings) -> Outlines:
-    """Invalid outlines made valid; of what comes out, the polygons."""
+def _mended(good: Outlines, found: Findings, what: str) -> Outlines:
+    """Invalid outlines made valid; of what comes out, the polygons.
+
+    Args:
+        good: outlines with finite coordinates; changed in place.
+        found: gets `what` was done, once for each stand.
+        what: what was wrong.
+    """
     present = ~shapely.is_missing(good)
     wrong = present & (~shapely.is_valid(good) | (shapely.get_type_id(good) == COLLECTION))
     if not wrong.any():
@@ -107,10 +113,11 @@ def _mended(good: Outlines, found: Findings) -> Outlines:
     lost = wrong & shapely.is_missing(good)
     after = shapely.area(good[wrong & ~lost]).sum()
     change = f"{100 * (after / before - 1):+.3g} % area" if before > 0 else "area from none"
+    told = {i for p in found.problems if p.kind is Kind.INVALID_OUTLINE for i in p.ids}
     found.repaired(
         Kind.INVALID_OUTLINE,
-        wrong & ~lost,
-        f"crossing or touching rings and the like were made valid ({change} over all of them)",
+        wrong & ~lost & np.array([str(i) not in told for i in found.ids], dtype=bool),
+        f"{what} ({change} over all of them)",
     )
     found.refused(Kind.NO_OUTLINE, lost, "nothing with an area is left of these invalid outlines")
     return good
@@ -177,6 +184,31 @@ def reprojected(outlines: Outlines, source: str, target: str) -> Outlines:
         return crs_.transform_points(source, target, x, y)
 
     return np.asarray(shapely.transform(dense, move, interleaved=False))
+
+
+def placed(outlines: Outlines, source: str, target: str, found: Findings) -> Outlines:
+    """The outlines in another CRS, and valid there.
+
+    Rounding alone can break what only just is valid: a hole that touches an edge crosses it once
+    both are reprojected, since the edge's own course between its ends is not.
+
+    Args:
+        outlines: valid polygons in the source; None stays None.
+        source: their CRS.
+        target: the CRS that is wanted.
+        found: gets what could not be shown there, or had to be made valid.
+
+    Returns:
+        Valid polygons and multipolygons, same shape; None where refused.
+    """
+    moved = reprojected(outlines, source, target)
+    if moved is outlines:
+        return outlines
+    astray = ~shapely.is_missing(outlines) & ~np.isfinite(shapely.bounds(moved)).all(axis=1)
+    name = crs_.parse(target).name
+    found.refused(Kind.BROKEN_COORDINATES, astray, f"CRS {name!r} cannot show where they lie")
+    moved[astray] = None
+    return _mended(moved, found, ROUNDING)
 
 
 def find_overlaps(outlines: Outlines) -> Overlaps:
@@ -261,56 +293,3 @@ def counted_twice(overlaps: Overlaps, density: Plots) -> tuple[float, float]:
     """
     pair = np.nan_to_num(density)[np.stack([overlaps.first, overlaps.second])]
     return float(overlaps.area @ pair.min(axis=0)), float(overlaps.area @ pair.max(axis=0))
-
-
-def check_place(bounds: Floats, crs: str, grid: Grid, name: str) -> None:
-    """Refuse an inventory of which nothing lies on the grid, and say what it looks like.
-
-    Args:
-        bounds: left, bottom, right, top of every stand in its CRS, shape ``(polygon, 4)``.
-        crs: the inventory's CRS.
-        grid: the project's.
-        name: of the file, for the message.
-
-    Raises:
-        InputError: no stand's box meets the grid's.
-    """
-    want = np.array(crs_.transform_bounds(grid.crs, crs, grid.bounds))
-    if _meet(bounds, want):
-        return
-    have = np.concatenate([bounds[:, :2].min(axis=0), bounds[:, 2:].max(axis=0)])
-    raise InputError(
-        f"nothing of inventory {name!r} lies on the grid: it covers {_box(have)}, the grid "
-        f"{_box(want)} in the inventory's CRS {crs_.parse(crs).name!r}; {_guess(bounds, want)}"
-    )
-
-
-def _guess(bounds: Floats, want: Floats) -> str:
-    """The mistake after whose correction the stands would meet the grid."""
-    if _meet(bounds[:, [1, 0, 3, 2]], want):
-        return "the axes look swapped (northing or latitude first); export it with x, then y"
-    zones = np.round((bounds[:, 0] - want[0]) / ZONE)
-    zone = int(np.median(zones[np.isfinite(zones)])) if np.isfinite(zones).any() else 0
-    if zone and _meet(bounds - [zone * ZONE, 0, zone * ZONE, 0], want):
-        if zone > 0:
-            return (
-                f"its eastings carry the zone number {zone} in front, which its CRS does not have; "
-                f"give the CRS of zone {zone} with --assume-crs and remove the wrong .prj, or "
-                f"subtract {zone},000,000"
-            )
-        return (
-            f"its eastings lack the zone number {-zone} that its CRS puts in front; give the CRS "
-            f"named by central meridian (CM) with --assume-crs and remove the wrong .prj"
-        )
-    return "check the region, the file's CRS, or --assume-crs"
-
-
-def _meet(bounds: Floats, box: Floats) -> bool:
-    left, bottom, right, top = box
-    inside = (bounds[:, 0] < right) & (bounds[:, 2] > left)
-    return bool(np.any(inside & (bounds[:, 1] < top) & (bounds[:, 3] > bottom)))
-
-
-def _box(bounds: Floats) -> str:
-    left, bottom, right, top = (f"{v:.10g}" for v in bounds)
-    return f"x {left}…{right}, y {bottom}…{top}"

@@ -49,6 +49,8 @@ class Region:
         bounds: a box, in `bounds_crs`; either this or `boundary`.
         bounds_crs: CRS of the box; the region's own where None.
         boundary: a vector file with the outline.
+        boundary_layer: of a boundary file that is a GeoPackage with several.
+        boundary_crs: CRS of a boundary file that states none.
         anchor: easting and northing, m, of one pixel corner; the CRS origin unless the pixels of
             an existing raster are to be met.
     """
@@ -59,6 +61,8 @@ class Region:
     bounds: Box | None = None
     bounds_crs: Crs | None = None
     boundary: ProjectPath | None = None
+    boundary_layer: str | None = None
+    boundary_crs: Crs | None = None
     anchor: tuple[float, float] = (0.0, 0.0)
 
     def __post_init__(self) -> None:
@@ -66,8 +70,12 @@ class Region:
             raise ValueError("needs either `bounds` (a box) or `boundary` (a vector file)")
         if self.bounds is None and self.bounds_crs is not None:
             raise ValueError(
-                "`bounds_crs` stands without `bounds`; a boundary file has its own CRS"
+                "`bounds_crs` stands without `bounds`; a boundary file has its own CRS, or else "
+                "boundary_crs"
             )
+        for key in ("boundary_layer", "boundary_crs"):
+            if self.boundary is None and getattr(self, key) is not None:
+                raise ValueError(f"`{key}` stands without `boundary`, the file that it is about")
         if self.bounds is not None:
             _require_box(self.bounds, self.pixel_m if self.bounds_crs is None else 0.0)
 

@@ -69,6 +69,12 @@ def test_the_current_folders_file_is_read_unasked(write, monkeypatch):
         ("[region.huize]\nbounds = [1, 2, 99, 2]", r"region\.huize\.bounds .*left, bottom"),
         ("[region.huize]\nbounds = [103.0, 25.0, 104.0, 27.0]", r"bounds_crs = \"EPSG:4326\""),
         ("[region.huize]\nboundary = 'a.shp'\nbounds_crs = 'EPSG:4326'", r"huize\.bounds_crs"),
+        (
+            "[region.huize]\nboundary_layer = 'a'",
+            r"huize\.boundary_layer stands without `bou",
+        ),
+        ("[region.huize]\nboundary_crs = 'EPSG:4490'", r"huize\.boundary_crs stands without"),
+        ("[region.huize]\nboundary = 'a.shp'\nboundary_crs = 'x'", r"huize\.boundary_crs is 'x'"),
         ("[region.x]\ncrs = 'EPSG:32648'\npixel_m = 1", r"region\.x needs either `bounds`"),
         ("[region.'a/b']\ncrs = 'EPSG:32648'\npixel_m = 1\nboundary = 'b'", r"region\.a/b\.name"),
         ("region = 3", r"region must be tables"),
@@ -249,6 +255,8 @@ def regions(draw, name):
         table["bounds_crs"] = draw(st.none() | st.just("EPSG:32647"))
     else:
         table["boundary"] = config.Path(draw(paths))
+        table["boundary_layer"] = draw(st.none() | texts)
+        table["boundary_crs"] = draw(st.none() | st.just("EPSG:4490"))
     return Region(**table)
 
 

@@ -1,5 +1,6 @@
 """What must not pass in silence: leaks, mixed units, mixed pools, stale files, mass lost."""
 
+import dataclasses
 from types import SimpleNamespace
 
 import geopandas as gpd
@@ -7,8 +8,12 @@ import numpy as np
 import pytest
 import rasterio
 
-from carbonmap.errors import CorruptData
-from carbonmap.stages import label_report
+from carbonmap.errors import CorruptData, ModelError
+from carbonmap.models import regressors
+from carbonmap.stages import common, label_report
+from carbonmap.stages import evaluate as evaluate_
+from carbonmap.stages import labels as labels_
+from carbonmap.stages import predict as predict_
 from tests.conftest import FIELDS, MAP, SPLIT
 
 IPCC = ["--profile", "ipcc", "--stratum", "temperate-pines"]
@@ -226,3 +231,110 @@ def test_a_model_that_sees_canopy_height_says_what_its_errors_are_worth(copy, ca
     words = ["train", "--model", "ols", "--dates", "2020-11", *SPLIT, "--labels", "labels"]
     copy.run(*words, "--inputs", "image,canopy-height", "-o", "m")
     assert "warning: canopy-height" in capsys.readouterr().out
+
+
+def test_land_that_two_stands_claim_judges_nothing(copy):
+    stands = gpd.read_file(copy.path / "county" / "inventory.shp", encoding="GBK")
+    stands.geometry = stands.buffer(12)
+    stands.to_file(copy.path / "wide.shp", encoding="GBK")
+    copy.run("build-labels", "wide.shp", *FIELDS, "-o", "wide", "--keep-going", code=None)
+    copy.run("evaluate", "maps", "--truth", "wide", "-o", "e")
+    told = report(copy, "e", "evaluation.json")["maps"][MAP]
+    with rasterio.open(copy.path / "wide" / "coverage.tif") as source:
+        share = source.read(1)
+    with rasterio.open(copy.path / "maps" / MAP) as source:
+        once = (share >= 0.9) & (share <= 1.001) & np.isfinite(source.read(1))
+    assert (
+        sum(told[r]["pixels"] for r in ("train", "validation", "buffer", "outside")) == once.sum()
+    )
+
+
+def test_a_truth_of_unknown_pools_is_told_of(copy, capsys):
+    with rasterio.open(copy.path / "county" / "truth.tif") as source:
+        profile, values = source.profile, source.read(1)
+    with rasterio.open(copy.path / "other.tif", "w", **profile | {"driver": "GTiff"}) as out:
+        out.write(values, 1)
+    copy.run("evaluate", "maps", "--truth", "other.tif", "-o", "e")
+    assert "does not say which pools" in capsys.readouterr().out
+    copy.run("evaluate", "maps", "--truth", "county/truth.tif", "-o", "known")
+    assert "warning" not in capsys.readouterr().out
+    told = report(copy, "known", "evaluation.json")["maps"][MAP]
+    assert told["pools"] == told["truth_pools"] == "trees, understory, floor_and_soil"
+
+
+def test_a_model_outlives_a_training_that_fails_to_replace_it(copy, monkeypatch):
+    def fail(*_):
+        raise ModelError("too few")
+
+    words = ["train", "--model", "ols", "--dates", "2020-11", *SPLIT, "--labels", "labels"]
+    before = copy.products("models", "ols")
+    with monkeypatch.context() as patch:
+        patch.setattr(regressors, "fit", fail)
+        copy.run(*words, "--seed", "9", "-o", "models/ols", "--overwrite", code=1)
+    assert copy.products("models", "ols") == before
+    copy.run("predict", "--dates", "2020-11", "--model", "models/ols", "-o", "again")
+
+
+def test_two_images_of_a_month_are_both_learned_from(copy):
+    bands = ",".join(
+        f"{b}=county/image_2020-08-15_{b}.tif" for b in ("blue", "green", "red", "nir")
+    )
+    copy.run("ingest", "image", "--bands", bands, "--date", "2020-11-20", "--scale", "1e-4")
+    words = ["train", "--model", "ols", "--dates", "2020-11", *SPLIT, "--labels", "labels"]
+    copy.run(*words, "-o", "both")
+    assert report(copy, "both", "model.json")["dates"] == ["2020-11-15", "2020-11-20"]
+
+
+def test_a_setting_of_training_leaves_labels_up_to_date(copy, capsys):
+    words = ["build-labels", "county/inventory.shp", *FIELDS, "-o", "labels"]
+    copy.run(*words, "--set", "labels.min_coverage=0.5")
+    assert "up to date" in capsys.readouterr().out
+
+
+def test_a_stand_that_its_pixels_do_not_cover_stops_the_labels(copy, monkeypatch, capsys):
+    cover = labels_.polygon_coverage
+
+    def less(polygons, grid):
+        found = cover(polygons, grid)
+        return dataclasses.replace(
+            found, fraction=np.where(found.stand == 3, 0.9, 1) * found.fraction
+        )
+
+    monkeypatch.setattr(labels_, "polygon_coverage", less)
+    copy.run("build-labels", "county/inventory.shp", *FIELDS, "-o", "wrong", code=1)
+    said = capsys.readouterr().err
+    assert "1 stands (" in said
+    assert copy.products("wrong") == {}
+
+
+@pytest.mark.parametrize("length", [5, 64, 65, 200, 512, 1024, 4096, 20_000])
+def test_sample_windows_lie_evenly_over_a_region(length):
+    spots = predict_._spots(length)
+    assert all(0 <= s.start < s.stop <= length and s.stop - s.start <= 64 for s in spots)
+    middles = np.array([(s.start + s.stop) / 2 for s in spots])
+    wanted = (np.arange(len(spots)) + 0.5) * length / len(spots)
+    assert len(spots) == min(8, -(-length // 64))
+    assert np.abs(middles - wanted).max() <= 32
+
+
+def test_the_scatters_pixels_do_not_depend_on_their_order(monkeypatch):
+    monkeypatch.setattr(evaluate_, "PAIRS", 100)
+    rows = np.random.default_rng(0).random((1000, 3))
+    whole = evaluate_._thinned(rows)
+    assert {*whole[:, 0]} == {*np.sort(rows[:, 0])[:100]}
+    parts = np.empty((0, 3))
+    for part in np.array_split(rows[::-1], 7):
+        parts = evaluate_._thinned(np.concatenate([parts, part]))
+    assert {*map(tuple, parts)} == {*map(tuple, whole)}
+
+
+def test_a_run_that_goes_on_needs_no_room_for_what_it_has_finished(tmp_path, monkeypatch):
+    needed = []
+    monkeypatch.setattr(common.files, "require_space", lambda _, n: needed.append(n))
+    work = SimpleNamespace(mark=tmp_path / "m.json", folder=tmp_path / "w")
+    grid = SimpleNamespace(size=1000)
+    (tmp_path / "w" / "map").mkdir(parents=True)
+    common.require_space(work, grid, 2)
+    (tmp_path / "w" / "map" / "tile.tif").write_bytes(bytes(4000))
+    common.require_space(work, grid, 2)
+    assert needed == [21_600, 17_600]

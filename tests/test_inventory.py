@@ -1,14 +1,16 @@
 """Claims about an inventory's numbers and ids, in plain arrays."""
 
+import datetime
+from decimal import Decimal
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from carbonmap.errors import LabelError
+from carbonmap.findings import Findings, Kind
 from carbonmap.inventory import (
-    Findings,
-    Kind,
     as_numbers,
     check_areas,
     check_volumes,
@@ -54,6 +56,30 @@ def test_words_are_no_numbers_and_blanks_are_missing_ones():
     np.testing.assert_array_equal(number, [np.nan] * 4 + [3, np.nan])
     assert unreadable.tolist() == [True, True, False, False, False, False]
     assert not converted.any()
+
+
+def test_only_numbers_and_their_texts_are_numbers():
+    day = datetime.date(2020, 1, 2)
+    column = np.empty(8, dtype=object)
+    column[:] = [day, True, b"12", {"a": 1}, Decimal("1.5"), 2, np.float32(3), None]
+    number, unreadable, converted = as_numbers(column)
+    np.testing.assert_array_equal(number, [np.nan] * 4 + [1.5, 2, 3, np.nan])
+    assert unreadable.tolist() == [True] * 4 + [False] * 4
+    assert not converted.any()
+
+
+def test_dates_and_lists_are_refused_as_volumes_and_passed_over_as_areas():
+    column = np.empty(3, dtype=object)
+    column[:] = [datetime.date(2020, 1, 2), np.array([1.0, 2.0]), 7.0]
+    found = unique_ids(None, 3)[1]
+    np.testing.assert_array_equal(check_volumes(column, "V", found), [np.nan, np.nan, 7])
+    np.testing.assert_array_equal(
+        check_areas(column, "A", np.ones(3) * 7, found), [np.nan] * 2 + [7]
+    )
+    volume, area = found.problems
+    assert (volume.kind, volume.ids, volume.repairable) == (Kind.TEXT, ("row 1", "row 2"), False)
+    assert "V holds 2020-01-02, [1. 2.]" in volume.detail
+    assert (area.kind, area.repairable) == (Kind.TEXT, True)
 
 
 def test_no_volume_is_both_refused_and_kept():

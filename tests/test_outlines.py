@@ -3,21 +3,26 @@
 import numpy as np
 import pytest
 import shapely
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from shapely import Polygon, box
 
 from carbonmap import outlines as outlines_
+from carbonmap.config import crs_text
 from carbonmap.errors import LabelError
-from carbonmap.inventory import Kind, unique_ids
+from carbonmap.findings import Kind
+from carbonmap.inventory import unique_ids
 from carbonmap.outlines import (
     Overlaps,
     check_outlines,
     check_repeated,
     counted_twice,
     find_overlaps,
+    placed,
     reprojected,
 )
+
+ALBERS = crs_text("china-albers")
 
 corner = st.integers(0, 12)
 boxes = st.lists(st.tuples(corner, corner, st.integers(1, 5), st.integers(1, 5)), max_size=12)
@@ -107,6 +112,47 @@ def test_the_area_of_repaired_outlines_is_told():
 def test_an_outline_in_its_own_crs_is_left_alone():
     shapes = np.array([box(0, 0, 1e5, 1e5)], dtype=object)
     assert reprojected(shapes, "EPSG:32648", "EPSG:32648") is shapes
+
+
+def touching(x, y, size):
+    """A square with a hole whose tip touches the middle of an edge: valid, and only just."""
+    hole = [(0.5, 0), (0.7, 0.4), (0.3, 0.4)]
+    rings = [[(0, 0), (1, 0), (1, 1), (0, 1)], hole]
+    shell, inner = ([(x + size * u, y + size * v) for u, v in ring] for ring in rings)
+    return Polygon(shell, [inner])
+
+
+@given(st.floats(98, 106), st.floats(21, 29), st.floats(1e-3, 9e-3))
+def test_what_reprojection_breaks_is_valid_again_and_keeps_its_area(x, y, size):
+    shapes = np.array([touching(x, y, size), box(x, y, x + size, y + size), None], dtype=object)
+    assume(shapely.is_valid(shapes[0]))
+    found = findings(3)
+    moved = placed(shapes, "EPSG:4490", ALBERS, found)
+    assert shapely.is_valid(moved).tolist() == [True, True, False]
+    assert shapely.get_type_id(moved).tolist() == [3, 3, -1]
+    raw = reprojected(shapes, "EPSG:4490", ALBERS)
+    assert shapely.area(moved[:2]) == pytest.approx(shapely.area(raw[:2]), rel=1e-9)
+    told = [i for p in found.problems for i in p.ids]
+    assert told == ([] if shapely.is_valid(raw[0]) else ["row 1"])
+
+
+def test_an_outline_is_told_to_be_mended_once():
+    shapes = np.array([touching(103.5, 26.4, 0.005)], dtype=object)
+    found = findings(1)
+    for crs in (ALBERS, "EPSG:32648", ALBERS):
+        assert shapely.is_valid(placed(shapes, "EPSG:4490", crs, found)).all()
+    (problem,) = found.problems
+    assert (problem.kind, problem.repairable) == (Kind.INVALID_OUTLINE, True)
+
+
+def test_what_a_crs_cannot_show_is_refused_by_name():
+    shapes = np.array([box(103, 26, 104, 27), box(103, 95, 104, 96)], dtype=object)
+    found = findings(2)
+    moved = placed(shapes, "EPSG:4326", "EPSG:32648", found)
+    assert moved[1] is None
+    (problem,) = found.problems
+    assert (problem.kind, problem.ids) == (Kind.BROKEN_COORDINATES, ("row 2",))
+    assert found.dropped.tolist() == [False, True]
 
 
 def test_a_missing_outline_stays_missing_in_another_crs():

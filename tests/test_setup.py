@@ -1,11 +1,17 @@
 """Claims about a new project's file, and about one that is there."""
 
+import geopandas as gpd
 import pytest
+import shapely
+from click.testing import CliRunner
 
 from carbonmap import config
-from carbonmap.errors import ConfigError, OutputExists
+from carbonmap.cli import main
+from carbonmap.errors import ConfigError, InputError, OutputExists
 from carbonmap.io.output import Existing
-from carbonmap.stages import setup
+from carbonmap.project import Project
+from carbonmap.stages import scope, setup
+from tests.inventories import GRID
 
 BOX = {"crs": "EPSG:32648", "pixel_m": 16.0, "bounds": (0.0, 0.0, 1600.0, 1600.0)}
 
@@ -70,3 +76,77 @@ def test_overwrite_replaces_an_edited_file(made):
     edit(made)
     setup.init(made, "land", existing=Existing.OVERWRITE, **BOX)
     assert "# mine" not in (made / config.FILE).read_text("utf-8")
+
+
+# A boundary file that leaves something open.
+
+
+LATTICE = {"crs": "EPSG:32648", "pixel_m": 16.0}
+LEFT, BOTTOM = 250_000.0, 2_900_000.0
+
+
+def square(metres):
+    """A boundary of so many metres, in the region's CRS."""
+    land = shapely.box(LEFT, BOTTOM, LEFT + metres, BOTTOM + metres)
+    return gpd.GeoDataFrame(geometry=[land], crs="EPSG:32648")
+
+
+@pytest.fixture
+def counties(tmp_path):
+    """A GeoPackage with two counties, a layer each."""
+    path = tmp_path / "counties.gpkg"
+    square(1600).to_file(path, layer="huize")
+    square(3200).to_file(path, layer="xuanwei")
+    return path
+
+
+def test_a_boundarys_layer_is_asked_for_and_then_written_and_used(counties, tmp_path):
+    with pytest.raises(InputError, match=r"boundary .*2 layers .*boundary_layer .*--boundary-lay"):
+        setup.init(tmp_path, "land", boundary=counties, existing=Existing.OVERWRITE, **LATTICE)
+    told = {"boundary": counties, "boundary_layer": "xuanwei", **LATTICE}
+    setup.init(tmp_path, "land", existing=Existing.OVERWRITE, **told)
+    project = config.load(tmp_path / config.FILE)
+    assert scope.grid_of(project.region["land"]).shape == (200, 200)
+    assert scope.outline_of(project, "land").area == 3200**2
+
+
+def test_a_boundarys_crs_is_asked_for_and_then_written_and_used(tmp_path):
+    path = tmp_path / "county.shp"
+    square(1600).to_crs("EPSG:4490").to_file(path)
+    path.with_suffix(".prj").unlink()
+    with pytest.raises(InputError, match=r"boundary_crs .*--boundary-crs") as caught:
+        setup.init(tmp_path, "land", boundary=path, existing=Existing.OVERWRITE, **LATTICE)
+    assert "assume" not in str(caught.value)
+    told = {"boundary": path, "boundary_crs": "EPSG:4490", **LATTICE}
+    setup.init(tmp_path, "land", existing=Existing.OVERWRITE, **told)
+    project = config.load(tmp_path / config.FILE)
+    assert scope.outline_of(project, "land").area == pytest.approx(1600**2, rel=1e-6)
+
+
+def test_the_command_line_hands_on_layer_and_crs(counties, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    words = "--region land --crs EPSG:32648 --res 16 --boundary"
+    more = "--boundary-layer huize --boundary-crs EPSG:32648"
+    done = CliRunner().invoke(main, ["init", *words.split(), counties.name, *more.split()])
+    assert done.exit_code == 0, done.output
+    region = config.load().region["land"]
+    assert (region.boundary_layer, region.boundary_crs) == ("huize", "EPSG:32648")
+
+
+def test_another_layer_of_the_same_file_is_another_region(counties):
+    lands = [
+        config.region("land", {**LATTICE, "boundary": str(counties), "boundary_layer": layer})
+        for layer in ("huize", "xuanwei")
+    ]
+    held = [
+        scope.region_json(Project(region={"land": land}, archive=counties.parent), "land", GRID)
+        for land in lands
+    ]
+    assert held[0] != held[1]
+
+
+@pytest.mark.parametrize("how", [{"boundary_layer": "a"}, {"boundary_crs": "EPSG:4490"}])
+def test_layer_and_crs_of_no_boundary_are_refused(tmp_path, how):
+    with pytest.raises(ConfigError, match=f"{next(iter(how))} stands without `boundary`"):
+        setup.init(tmp_path, "land", **BOX, **how)
+    assert not (tmp_path / config.FILE).exists()

@@ -191,7 +191,11 @@ def parse_codes(text: str) -> list[int]:
     help="image,terrain by default; canopy-height can join.",
 )
 @click.option("--labels", type=PATH, default="labels", show_default=True, help="Folder of labels.")
-@click.option("--seed", type=int, help="Of everything random.")
+@click.option(
+    "--seed",
+    type=int,
+    help="Of the draw of pixels and the model; the blocks have model.split.seed.",
+)
 @region_option
 @dates_option
 @mask_option

@@ -38,6 +38,8 @@ from carbonmap.stages import simulate as simulate_
 @click.option("--bounds", nargs=4, type=float, metavar="LEFT BOTTOM RIGHT TOP", help="A box.")
 @click.option("--bounds-crs", metavar="CRS", help="CRS of the box; the region's own by default.")
 @click.option("--boundary", type=PATH, help="Vector file with the region's outline.")
+@click.option("--boundary-layer", metavar="NAME", help="Of a GeoPackage with several.")
+@click.option("--boundary-crs", metavar="CRS", help="CRS of a boundary that states none.")
 @click.option("--crs", metavar="CRS", help="Projected CRS in metres, such as EPSG:32648.")
 @click.option("-r", "--res", "pixel_m", type=float, help="Edge of a pixel, m.")
 @overwrite_option
@@ -53,7 +55,11 @@ def ingest() -> None:
 
 warp_options = options(
     region_option,
-    click.option("--nodata", type=float, help="Value that means nothing; each file's tag else."),
+    click.option(
+        "--nodata",
+        type=float,
+        help="Stored value that means nothing, nan too; each file's tag else.",
+    ),
     click.option(
         "--resampling",
         type=click.Choice(["nearest", "bilinear", "cubic", "average"]),

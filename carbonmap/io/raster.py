@@ -1,8 +1,9 @@
-"""GeoTIFFs in and out, and warping onto the grid; rasterio's first owner."""
+"""GeoTIFFs in and out; rasterio's first owner."""
 
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import warnings
 import zlib
@@ -15,16 +16,14 @@ from typing import Any
 import numpy as np
 import rasterio
 from rasterio.crs import CRS
-from rasterio.enums import Resampling
 from rasterio.errors import CRSError, NotGeoreferencedWarning, RasterioError
 from rasterio.io import MemoryFile
-from rasterio.vrt import WarpedVRT
 
 from carbonmap import crs as crs_
 from carbonmap.errors import GridError, InputError, WriteError
 from carbonmap.grid import Grid
 from carbonmap.io import files
-from carbonmap.types import Json, Raster
+from carbonmap.types import Json
 
 MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 """First bytes of TIFF and BigTIFF: GDAL picks a driver by content, so a VRT named .tif would open
@@ -59,11 +58,6 @@ bilinear weights already take in every source pixel."""
 SAME_PX = 1e-6
 """Share by which two pixels may differ and still be of one size: rounding of a transformation."""
 
-EXACT = 1e-12
-"""Source pixels by which a transformed point may be off: below rounding, so GDAL's approximation is
-never accepted and each point is transformed itself. Zero, the honest way to
-say so, crashes GDAL 3.10."""
-
 
 @dataclass(frozen=True)
 class Source:
@@ -72,7 +66,8 @@ class Source:
     Args:
         path: a GeoTIFF.
         band: band number from 1.
-        nodata: the value that means nothing was measured; None takes the file's own tag.
+        nodata: the stored value that means nothing was measured; None takes the file's own tag.
+            A mask in or beside the file counts too, and so does NaN, whatever the value.
     """
 
     path: Path
@@ -198,13 +193,13 @@ def grid_like(path: str | Path) -> Grid:
 
 
 def check_source(source: Source) -> str | None:
-    """Look at a file before any work: its band, CRS and datum.
+    """Look at a file before any work: its band, CRS, datum, and scale.
 
     Returns:
-        A note on its datum, where there is one.
+        A note on its datum and on a scale that its tags ask for, where there is one.
 
     Raises:
-        InputError: no such band, or no CRS.
+        InputError: no such band, no CRS, or a scale that cannot be meant.
         GridError: its datum's shift is unknown.
     """
     with open_geotiff(source.path) as opened:
@@ -220,7 +215,25 @@ def check_source(source: Source) -> str | None:
             raise InputError(
                 f"raster {str(source.path)!r} has no georeference; orthorectify it first"
             )
-        return crs_.datum_note(opened.crs.to_wkt())
+        notes = (crs_.datum_note(opened.crs.to_wkt()), _scale_note(opened, source))
+        return "; ".join(n for n in notes if n) or None
+
+
+def _scale_note(opened: rasterio.DatasetReader, source: Source) -> str | None:
+    """What a band's own scale and offset do to its values, or None where it has neither."""
+    scale, offset = opened.scales[source.band - 1], opened.offsets[source.band - 1]
+    if scale == 0 or not (math.isfinite(scale) and math.isfinite(offset)):
+        raise InputError(
+            f"raster {str(source.path)!r} has the scale {scale:g} and the offset {offset:g} in the "
+            f"tags of band {source.band}, which leave no value; set them right, such as by "
+            f"gdal_edit -scale 1 -offset 0"
+        )
+    if (scale, offset) == (1.0, 0.0):
+        return None
+    return (
+        f"stored values were read × {scale:g} + {offset:g}, by the scale and offset that the files "
+        f"themselves state; --nodata means a stored value, --scale and --offset act after that"
+    )
 
 
 def footprint(source: Source, crs: str) -> tuple[float, float, float, float]:
@@ -247,44 +260,14 @@ def pixel_edge(source: Source, crs: str) -> float:
 
 
 def describe_source(source: Source) -> Json:
-    """A source as output remembers it: what was read of which bytes."""
+    """A source as output remembers it: what was read of which bytes, a mask beside it included."""
+    mask = source.path.with_name(source.path.name + ".msk")
     return {
         "name": source.path.name,
         "band": source.band,
         "nodata": str(source.nodata),  # as text, since NaN does not equal itself
         "sha256": files.sha256(source.path),
-    }
-
-
-def warp(
-    opened: rasterio.DatasetReader, band: int, nodata: float | None, grid: Grid, resampling: str
-) -> Raster:
-    """One band on the grid, NaN where the source has nothing, float32 ``(row, col)``.
-
-    Every pixel's value depends on the source and that pixel alone, to the last bit, because the
-    kernel's scale is fixed and the transformation is exact at every pixel; GDAL's defaults estimate
-    both per chunk (ENGINEERING 4), and ``rasterio.warp.reproject`` before 1.5
-    cannot be told not to.
-    """
-    with (
-        environment(),
-        WarpedVRT(
-            opened,
-            crs=grid.crs,
-            transform=grid.transform,
-            height=grid.height,
-            width=grid.width,
-            resampling=Resampling[resampling],
-            src_nodata=opened.nodata if nodata is None else nodata,
-            nodata=np.nan,
-            dtype="float32",
-            tolerance=EXACT,
-            XSCALE=1,
-            YSCALE=1,
-        ) as warped,
-    ):
-        data: Raster = warped.read(band)
-        return data
+    } | ({"mask_sha256": files.sha256(mask)} if mask.is_file() else {})
 
 
 def write_tile(path: Path, data: np.ndarray[Any, Any], grid: Grid, nodata: float) -> int:

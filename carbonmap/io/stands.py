@@ -13,31 +13,31 @@ from numpy.typing import NDArray
 
 from carbonmap import crs as crs_
 from carbonmap.errors import InputError, LabelError
+from carbonmap.findings import Findings, Kind, Problem, listed
 from carbonmap.grid import Grid
-from carbonmap.inventory import (
-    Findings,
-    Kind,
-    Problem,
-    check_areas,
-    check_volumes,
-    id_text,
-    unique_ids,
-)
+from carbonmap.inventory import check_areas, check_volumes, id_text, unique_ids
 from carbonmap.io import vector
 from carbonmap.outlines import (
     Outlines,
     Overlaps,
     check_outlines,
     check_overlaps,
-    check_place,
     check_repeated,
     find_overlaps,
-    reprojected,
+    placed,
 )
+from carbonmap.place import check_place
 from carbonmap.types import Bool, Plots
 
 HECTARE = 1e4
 """m²."""
+
+BOUNDARY = vector.Told(
+    file="boundary",
+    layer="boundary_layer in its [region] table, or init --boundary-layer",
+    crs="boundary_crs in its [region] table, or init --boundary-crs",
+)
+"""How a user answers questions about a boundary file."""
 
 RESERVED = ("id", "growing_stock", "area_ha", "inventory_area_ha", "species", "geometry")
 """Columns of the stands that a group field's name must not take."""
@@ -136,7 +136,7 @@ def read_inventory(
     if usable.any():
         check_place(shapely.bounds(outlines[usable]), table.crs, grid, name)
     check_repeated(outlines, volume, found)
-    area, placed = _placed(outlines, table.crs, grid, found)
+    area, on_grid = _on_grid(outlines, table.crs, grid, found)
     overlaps = _overlaps(outlines, area, found)
     stated = np.full(count, np.nan)
     if fields.area is not None:
@@ -145,7 +145,7 @@ def read_inventory(
     columns = {"id": ids, "growing_stock": volume, "area_ha": area, "inventory_area_ha": stated}
     columns |= _texts(table, fields)
     stands = vector.frame(
-        {key: values[keep] for key, values in columns.items()}, placed[keep], grid.crs
+        {key: values[keep] for key, values in columns.items()}, on_grid[keep], grid.crs
     )
     if not np.isfinite(volume[keep]).any():
         raise LabelError(f"inventory {name!r}: no stand has a known volume in {fields.volume}")
@@ -174,15 +174,17 @@ def _texts(table: vector.Table, fields: Fields) -> dict[str, NDArray[Any]]:
     }
 
 
-def _placed(outlines: Outlines, crs: str, grid: Grid, found: Findings) -> tuple[Plots, Outlines]:
-    """Areas on the ellipsoid, ha, and the outlines in the grid's CRS."""
+def _on_grid(outlines: Outlines, crs: str, grid: Grid, found: Findings) -> tuple[Plots, Outlines]:
+    """Areas on the ellipsoid, ha (NaN without outline), and the outlines in the grid's CRS."""
+    on_grid = placed(outlines, crs, grid.crs, found)
     equal_area = crs_.local_equal_area(grid.crs, grid.bounds)
-    measured = reprojected(outlines, crs, equal_area)
+    measured = on_grid
+    if equal_area != grid.crs:
+        shown = outlines.copy()
+        shown[shapely.is_missing(on_grid)] = None  # refused already
+        measured = placed(shown, crs, equal_area, found)
     area = shapely.area(measured) / HECTARE
-    placed = measured if equal_area == grid.crs else reprojected(outlines, crs, grid.crs)
-    astray = ~shapely.is_missing(outlines) & ~np.isfinite(shapely.bounds(placed)).all(axis=1)
-    found.refused(Kind.BROKEN_COORDINATES, astray, "the grid's CRS cannot show where they lie")
-    return np.where(shapely.is_missing(outlines) | astray, np.nan, area), placed
+    return np.where(shapely.is_missing(measured), np.nan, area), on_grid
 
 
 def _overlaps(outlines: Outlines, area_ha: Plots, found: Findings) -> Overlaps:
@@ -210,26 +212,31 @@ def _renumbered(overlaps: Overlaps, keep: Bool) -> Overlaps:
 
 
 def read_boundary(
-    path: str | Path,
-    crs: str,
-    *,
-    layer: str | None = None,
-    encoding: str | None = None,
-    assume_crs: str | None = None,
+    path: str | Path, crs: str, *, layer: str | None = None, assume_crs: str | None = None
 ) -> Any:
     """The outline of a region as one geometry in a CRS: the union of a file's polygons.
 
+    Args:
+        path: Shapefile, GeoPackage or GeoParquet; of its attributes nothing is read.
+        crs: of the outline that is wanted.
+        layer: of a GeoPackage with several.
+        assume_crs: CRS of a file that states none.
+
     Raises:
         MissingInput: as `read_inventory`, like the rest.
-        InputError: as there, or the file holds no polygon.
+        InputError: as there, or the file holds no polygon, or one with broken coordinates.
         GridError: its datum is an old Chinese one.
     """
-    table = vector.read_table(path, (), layer=layer, encoding=encoding, assume_crs=assume_crs)
+    table = vector.read_table(path, (), layer=layer, assume_crs=assume_crs, said=BOUNDARY)
     crs_.datum_note(table.crs)
     found = Findings(np.arange(len(table.outlines)).astype(object))
     outlines = check_outlines(table.outlines, found)
+    outlines = placed(outlines, table.crs, crs, found)
+    for problem in found.problems:
+        if problem.kind is Kind.BROKEN_COORDINATES:  # without that part its land would be missing
+            rows = listed(f"{int(i) + 1}" for i in problem.ids)
+            raise InputError(f"boundary {str(path)!r}: {problem.detail} (record {rows}); mend it")
     outlines = outlines[~shapely.is_missing(outlines)]
     if not outlines.size:
         raise InputError(f"boundary {str(path)!r} holds no polygon; give the region's outline")
-    moved = reprojected(outlines, table.crs, crs)
-    return shapely.make_valid(shapely.union_all(moved), method="structure")
+    return shapely.union_all(outlines)

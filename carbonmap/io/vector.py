@@ -42,6 +42,24 @@ RAW = "ISO-8859-1"
 
 
 @dataclass(frozen=True)
+class Told:
+    """By what name a user can answer what a file leaves open, for messages.
+
+    Args:
+        file: what the file is.
+        layer: setting that picks its layer.
+        crs: setting that gives a CRS where it states none.
+    """
+
+    file: str
+    layer: str
+    crs: str
+
+
+INVENTORY = Told("inventory", "--layer", "--assume-crs")
+
+
+@dataclass(frozen=True)
 class Table:
     """A vector file as read.
 
@@ -65,15 +83,17 @@ def read_table(
     layer: str | None = None,
     encoding: str | None = None,
     assume_crs: str | None = None,
+    said: Told = INVENTORY,
 ) -> Table:
     """The wanted fields and the outlines of a vector file.
 
     Args:
         path: Shapefile, GeoPackage or GeoParquet.
-        wanted: names of fields.
+        wanted: names of fields; where there are none, no text is decoded.
         layer: of a GeoPackage with several.
         encoding: of a Shapefile's text.
         assume_crs: CRS of a file that states none.
+        said: what the file is, and how the user gives `layer` and `assume_crs`.
 
     Raises:
         MissingInput: there is no such file, or a part of the Shapefile is missing.
@@ -84,19 +104,22 @@ def read_table(
     if encoding is not None and driver != "ESRI Shapefile":
         raise InputError(f"--encoding is for Shapefiles; {path.name!r} holds UTF-8 by its standard")
     if layer is not None and driver != "GPKG":
-        raise InputError(f"a layer can be chosen in a GeoPackage only; {path.name!r} is none")
-    with _readable(path) as said:
+        raise InputError(
+            f"a layer can be chosen in a GeoPackage only, and {said.file} {path.name!r} is none; "
+            f"leave out {said.layer}"
+        )
+    with _readable(path) as warned:
         notes: tuple[str, ...] = ()
         if driver == "GeoParquet":
             frame = _read_parquet(path, wanted)
         elif driver == "GPKG":
-            frame = _read_geopackage(path, wanted, layer)
+            frame = _read_geopackage(path, wanted, layer, said)
         else:
             frame, notes = _read_shapefile(path, wanted, encoding)
     stated = None if frame.crs is None else str(frame.crs.to_wkt())
     columns = {name: _column(frame, name) for name in wanted}
     outlines = np.array(frame.geometry.array, dtype=object)
-    return Table(columns, outlines, _crs(path, stated, assume_crs), (*notes, *said))
+    return Table(columns, outlines, _crs(path, stated, assume_crs, said), (*notes, *warned))
 
 
 def _driver(path: Path) -> str:
@@ -144,6 +167,8 @@ def _read_shapefile(
 ) -> tuple[Frame, tuple[str, ...]]:
     """A Shapefile's wanted fields, its text decoded here and not by GDAL's silent guess."""
     shapefile.require_whole(path)
+    if not wanted:
+        return pyogrio.read_dataframe(path, encoding=RAW, columns=[], on_invalid="ignore"), ()
     told = shapefile.encoding(path, given)
     raw = [str(name) for name in pyogrio.read_info(path, encoding=RAW)["fields"]]
     texts, notes = shapefile.decode({name.encode(RAW) for name in raw}, told, path)
@@ -166,15 +191,17 @@ def _is_text(column: Any) -> bool:
     return column.dtype == object or str(column.dtype) == "str"
 
 
-def _read_geopackage(path: Path, wanted: Sequence[str], layer: str | None) -> Frame:
+def _read_geopackage(path: Path, wanted: Sequence[str], layer: str | None, said: Told) -> Frame:
     layers = [str(name) for name, kind in pyogrio.list_layers(path) if kind is not None]
     if layer is None and len(layers) != 1:
         raise InputError(
-            f"{str(path)!r} holds {len(layers)} layers of geometry ({', '.join(layers)}); "
-            f"say which one"
+            f"{said.file} {str(path)!r} holds {len(layers)} layers of geometry "
+            f"({', '.join(layers)}); say which one: {said.layer}"
         )
     if layer is not None and layer not in layers:
-        raise InputError(f"{str(path)!r} has no layer {layer!r}; {nearest(layer, layers)}")
+        raise InputError(
+            f"{said.file} {str(path)!r} has no layer {layer!r}; {nearest(layer, layers)}"
+        )
     chosen = layer or layers[0]
     named = [str(name) for name in pyogrio.read_info(path, layer=chosen)["fields"]]
     _require_fields(path, wanted, named)
@@ -221,7 +248,7 @@ def _column(frame: Frame, name: str) -> NDArray[Any]:
     return values
 
 
-def _crs(path: Path, stated: str | None, assumed: str | None) -> str:
+def _crs(path: Path, stated: str | None, assumed: str | None, said: Told) -> str:
     """The file's CRS; the user's word where it states none.
 
     Raises:
@@ -229,15 +256,15 @@ def _crs(path: Path, stated: str | None, assumed: str | None) -> str:
     """
     if stated is None and assumed is None:
         raise InputError(
-            f"{str(path)!r} states no coordinate reference system (a Shapefile's .prj); give it, "
-            f"as in --assume-crs EPSG:4490"
+            f"{said.file} {str(path)!r} states no coordinate reference system (a Shapefile's "
+            f".prj); give it, such as EPSG:4490: {said.crs}"
         )
     if stated is None or assumed is None:
         return crs_.canonical(str(stated or assumed))
     if not crs_.same(stated, assumed):
         raise InputError(
-            f"{str(path)!r} states CRS {crs_.parse(stated).name!r}, not {assumed!r}; --assume-crs "
-            f"is for files that state none (remove a .prj that is wrong)"
+            f"{said.file} {str(path)!r} states CRS {crs_.parse(stated).name!r}, not {assumed!r}; "
+            f"leave that out, or remove a .prj that is wrong ({said.crs})"
         )
     return crs_.canonical(stated)
 

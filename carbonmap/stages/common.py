@@ -57,8 +57,8 @@ def digest(value: object) -> str:
 def provenance(origin: Json, **more: str) -> dict[str, str]:
     """Tags by which a map tells where it came from.
 
-    No time of day is among them, so that the same inputs give the same bytes; the sidecar's own
-    date tells when.
+    No time of day is among them, so that the same inputs give the same bytes; the file's own date
+    on the disk tells when.
     """
     release = version("carbonmap")
     return {
@@ -208,9 +208,14 @@ def write_maps(
     return [p for products in progress.track(done, "writing maps", len(made)) for p in products]
 
 
-def require_space(folder: Path, grid: Grid, count: int) -> None:
-    """Refuse a run whose maps the disk cannot hold: tiles, maps and their overviews, twice."""
-    files.require_space(folder, int(2.7 * BYTES_PER_PIXEL * grid.size * count))
+def require_space(work: Work, grid: Grid, count: int) -> None:
+    """Refuse a run whose maps the disk cannot hold: tiles, maps and their overviews, twice.
+
+    What an interrupted run has finished is there already.
+    """
+    finished = sum(p.stat().st_size for p in work.folder.rglob("*") if p.is_file())
+    needed = int(2.7 * BYTES_PER_PIXEL * grid.size * count) - finished
+    files.require_space(work.mark, max(needed, 0))
 
 
 def error_line(judged: Json) -> str:

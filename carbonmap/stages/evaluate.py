@@ -16,6 +16,7 @@ from carbonmap.errors import CorruptData, InputError, MissingInput
 from carbonmap.grid import Grid
 from carbonmap.io import figures, files, lattice, maps, output, vector
 from carbonmap.io.output import Existing
+from carbonmap.labels import trustworthy
 from carbonmap.metrics import SSIM_RADIUS, Errors, Similarity, errors, similarity
 from carbonmap.project import Project
 from carbonmap.splits import Role
@@ -34,7 +35,7 @@ NAMES = {
 }
 
 PAIRS = 100_000
-"""Pixels in the figure's scatter: enough to fill its bins."""
+"""Pixels in the figure's scatter at most: enough to fill its bins."""
 
 
 CORE = (slice(SSIM_RADIUS, -SSIM_RADIUS),) * 2
@@ -103,7 +104,7 @@ class Comparison:
         usable = np.ones(grid.shape, dtype=bool)
         if self.coverage is not None:
             share = lattice.read_on_grid(self.coverage, grid, "truth")
-            usable &= np.nan_to_num(share) >= self.min_coverage
+            usable &= trustworthy(share, self.min_coverage)
         forest = read_forest(self.mask, grid)
         return usable if forest is None else usable & forest
 
@@ -170,15 +171,16 @@ def evaluate(
         if work is None:
             held = files.read_json(out / "evaluation.json") or {}
             return Report(f"{out} is up to date\n{_text(held['report'])}", held["report"])
-        work.begin_publishing()
-        products, told = [], {}
+        told, drawn = {}, []
         for path, folder in models.items():
             check_mask(mask, maps.map_grid(path))
-            _same_pools(path, density)
+            pools = _pools(path, density)
             compared = _comparison(project, path, folder, density, coverage, mask)
             facts, pairs = _compare(compared)
-            told[path.name] = facts
-            products.append(_figure(project, out, compared, facts, pairs))
+            told[path.name] = facts | pools
+            drawn.append((compared, facts, pairs))
+        work.begin_publishing()
+        products = [_figure(project, out, *one) for one in drawn]
         report: Json = {"truth": str(truth), "maps": told}
         work.finish(products, report)
     return Report(_text(report), report)
@@ -205,18 +207,19 @@ def _truth(truth: Path) -> tuple[Path, Path | None]:
     return files.existing(truth, "truth"), None
 
 
-def _same_pools(path: Path, truth: Path) -> None:
-    """Refuse to compare carbon with soil and carbon without.
+def _pools(path: Path, truth: Path) -> Json:
+    """The pools that map and truth hold, None where one does not tell.
 
     Raises:
-        InputError: map and truth both tell their pools, and these differ.
+        InputError: both tell, and they differ: carbon with soil is not carbon without.
     """
-    pools = [maps.describe(p)["tags"].get("CARBONMAP_POOLS") for p in (path, truth)]
-    if None not in pools and pools[0] != pools[1]:
+    held, true = (maps.describe(p)["tags"].get("CARBONMAP_POOLS") for p in (path, truth))
+    if None not in (held, true) and held != true:
         raise InputError(
-            f"map {str(path)!r} holds {pools[0]} and the truth {str(truth)!r} {pools[1]}: their "
+            f"map {str(path)!r} holds {held} and the truth {str(truth)!r} {true}: their "
             f"densities cannot be compared; build labels by the model's profile"
         )
+    return {"pools": held, "truth_pools": true}
 
 
 def _model(path: Path, given: Path | None) -> Path:
@@ -268,22 +271,27 @@ def _compare(compared: Comparison) -> tuple[Json, tuple[Floats, Floats]]:
     """Errors by role, and a sample of held-out pairs for the figure."""
     grid = maps.map_grid(compared.path)
     totals = dict.fromkeys(Role, Judged())
-    roles: list[Ints] = [np.empty(0, np.uint8)]
-    truths: list[Floats] = [np.empty(0)]
-    estimates: list[Floats] = [np.empty(0)]
-    share = PAIRS / grid.size
+    samples: dict[Role, Floats] = dict.fromkeys((Role.VALIDATION, Role.OUTSIDE), np.empty((0, 3)))
     todo = list(tiles(grid, TILE_PX))
     for tile in progress.track(todo, "comparing", len(todo)):
         found, estimate, truth, seen = compared.tile(tile)
         totals = {role: totals[role] + found[role] for role in Role}
-        drawn = fields.uniform(*fields.places(tile.grid), fields.field_key(0, "pairs")) < share
-        both = drawn & np.isfinite(estimate) & np.isfinite(truth)
-        roles.append(seen[both])
-        truths.append(truth[both])
-        estimates.append(estimate[both])
-    judged = np.concatenate(roles) == _headline(totals)
-    pairs = np.concatenate(truths)[judged], np.concatenate(estimates)[judged]
-    return _facts(totals, compared.scale), pairs
+        lots = fields.uniform(*fields.places(tile.grid), fields.field_key(0, "pairs"))
+        for role, held in samples.items():
+            both = (seen == role) & np.isfinite(estimate) & np.isfinite(truth)
+            new = np.column_stack([lots[both], truth[both], estimate[both]])
+            samples[role] = _thinned(np.concatenate([held, new]))
+    pairs = samples[_headline(totals)]
+    return _facts(totals, compared.scale), (pairs[:, 1], pairs[:, 2])
+
+
+def _thinned(sample: Floats) -> Floats:
+    """At most `PAIRS` rows, those of the lowest lots: the same ones in whatever order they came.
+
+    Args:
+        sample: lot, truth and estimate, ``(pixel, 3)``.
+    """
+    return sample[np.argsort(sample[:, 0])[:PAIRS]]
 
 
 def _headline(totals: Mapping[Role, Judged]) -> Role:
@@ -325,4 +333,9 @@ def _text(report: Json) -> str:
             for role, text in NAMES.items()
             if facts[role.name.lower()]["pixels"]
         ]
+        if facts["truth_pools"] is None:
+            lines.append(
+                f"  warning: the truth does not say which pools it holds; the map holds "
+                f"{facts['pools']}, and compares with nothing else"
+            )
     return "\n".join(lines)

@@ -6,8 +6,10 @@ import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
+from pydantic import Field
 from pydantic.dataclasses import dataclass as settings
 
 from carbonmap import progress
@@ -30,14 +32,15 @@ class Warping:
     """How values are read and brought onto the grid.
 
     Args:
-        nodata: value that means nothing was measured; None takes each file's own tag.
+        nodata: stored value that means nothing was measured, NaN too; None takes each file's own
+            tag.
         resampling: nearest, bilinear, cubic or average; None averages sources that are finer than
             the grid, by the rule of their kind, and interpolates others bilinearly.
-        scale: multiplies stored values.
+        scale: multiplies values, after the scale and offset that a file's own tags state.
         offset: is added after that.
     """
 
-    nodata: float | None = None
+    nodata: Annotated[float, Field(allow_inf_nan=True)] | None = None
     resampling: str | None = None
     scale: float = 1.0
     offset: float = 0.0
@@ -149,7 +152,7 @@ def _ingest(
         if work is None:
             stac.refresh(archive)  # a run may have been killed before it came to this
             return Report(f"{folder} is up to date", {"layer": info.name, "state": "up to date"})
-        require_space(folder, info.grid, max(1, len(info.bands)))
+        require_space(work, info.grid, max(1, len(info.bands)))
         facts = _fill(work, info, sources, kind, warping, threads or raster.cpu_threads())
         work.begin_publishing()
         data = folder / "data.zarr"
@@ -183,6 +186,8 @@ def _same_grid(archive: Path, region: str, info: LayerInfo) -> None:
                 f"region {region!r} of the project",
                 got=info.grid,
                 want=f"{other.grid}, on which {str(path)!r} lies",
+                todo=f"name the new region otherwise, or delete {str(archive / region)!r} and "
+                f"ingest all its layers anew",
             )
 
 

@@ -14,6 +14,8 @@ from carbonmap import uncertainty
 from carbonmap.allometry import CO2_PER_C, Profile, assign_strata, carbon_stock
 from carbonmap.coverage import share_inside
 from carbonmap.errors import CorruptData
+from carbonmap.findings import listed
+from carbonmap.grid import Grid
 from carbonmap.io import vector
 from carbonmap.io.stands import Inventory
 from carbonmap.labels import StandSums
@@ -24,6 +26,17 @@ from carbonmap.types import Bool, Floats, Ints, Json, Plots
 
 BALANCE = 1e-6
 """Largest relative difference between a map's carbon and its stands' that counts as none."""
+
+
+M2_PER_HA = 1e4
+
+COVERED_EQUAL_AREA = 1e-4
+"""Largest relative difference between a stand's outline and its pixels on an equal-area CRS, where
+only float32 shares round."""
+
+COVERED_ELSEWHERE = 0.05
+"""The same where pixels are weighed by their area on the ellipsoid and the outline is not: a UTM
+zone's scale stays far below, even well outside the zone."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +74,24 @@ def stock(
     whole = carbon_stock(volume, area, profile, places)
     parts, share = share_inside(np.array(stands.geometry.array, dtype=object), outline)
     return Stock(parts, share, places, whole, {p: c * share for p, c in whole.items()})
+
+
+def require_covered(inventory: Inventory, stock: Stock, sums: StandSums, grid: Grid) -> None:
+    """Make sure that every stand's part inside the region lies on pixels, all of it.
+
+    Raises:
+        CorruptData: the pixels of some stand cover another area than its outline.
+    """
+    area = shapely.area(stock.parts) / M2_PER_HA
+    slack = COVERED_EQUAL_AREA if grid.equal_area else COVERED_ELSEWHERE
+    wrong = np.abs(sums.covered - area) > slack * area
+    if wrong.any():
+        worst = int(np.argmax(np.where(wrong, np.abs(sums.covered - area) / area, 0.0)))
+        raise CorruptData(
+            f"{int(wrong.sum())} stands ({listed(inventory.stands['id'][wrong])}) cover other "
+            f"areas on the grid than by their outlines (worst: {sums.covered[worst]:.6g} against "
+            f"{area[worst]:.6g} ha); nothing was published; repair these outlines"
+        )
 
 
 def stand_table(inventory: Inventory, stock: Stock, sums: StandSums) -> vector.Frame:
@@ -109,9 +140,8 @@ def summary(
     fields = [*(["species"] if "species" in stands else []), *project.inventory.group_fields]
     marked = {k: int(v.sum()) for k, v in flags(stock, sums).items()}
     return {
-        "labels": project.labels.profile,
         "region": region,
-        "box_is_boundary": False if not project.find_region(region).is_box else "no boundary given",
+        "has_boundary": not project.find_region(region).is_box,
         "profile": profile.name,
         "pools": dict(profile.pools),
         "units": "t C, t CO2, ha",

@@ -34,6 +34,9 @@ MARK = "labels.json"
 
 STANDS = "stands.parquet"
 
+OF_TOTALS = ("volume_uncertainty_percent", "monte_carlo")
+"""Settings that the summary depends on; `min_coverage` is of training."""
+
 TOTAL = "carbon_density"
 """The map of all pools together."""
 
@@ -163,8 +166,9 @@ def build_labels(
         stock = label_report.stock(inventory, profile, scope.outline_of(project, region), stratum)
         scene = Scene(stock, stack["canopy_height"], mask, work.folder)
         made = _maps(project, grid, out, origin, profile, region)
-        common.require_space(out, grid, len(made))
+        common.require_space(work, grid, len(made))
         sums = _first_pass(grid, scene)
+        label_report.require_covered(inventory, stock, sums, grid)
         written = common.compute_tiles(
             grid, made, work, lambda tile: scene.labels(tile, sums), "laying carbon on pixels"
         )
@@ -196,7 +200,7 @@ def _origin(
         "assume_crs": project.inventory.assume_crs,
         "profile": dataclasses.asdict(profile),
         "stratum": stratum,
-        "labels": dataclasses.asdict(project.labels),
+        "labels": {key: getattr(project.labels, key) for key in ("profile", *OF_TOTALS)},
         "style_range_mg_c_ha": list(project.output.style_range_mg_c_ha),
         "inputs": vector.hash_inputs(path)
         | scope.layer_hashes(project.archive, region, ("canopy_height",))

@@ -170,7 +170,7 @@ def _write(
     with output.claim(maps.mark_of(out), origin, existing) as work:
         if work is None:
             return Report(f"{out} is up to date", {"map": str(out), "state": "up to date"})
-        common.require_space(out, grid, 1)
+        common.require_space(work, grid, 1)
         compute = prepare(work.folder)
         workers = min(common.WORKERS, threads or common.WORKERS)
         written = common.compute_tiles(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +27,7 @@ from carbonmap.project import Project
 from carbonmap.stages import common, scope
 from carbonmap.stages.common import Report
 from carbonmap.stages.mask import check_mask, read_forest
-from carbonmap.tiles import Tile, tiles
+from carbonmap.tiles import Tile
 from carbonmap.types import Bool, Json, Raster
 
 NAME = "carbon_density"
@@ -41,8 +43,8 @@ BEYOND = 1.25
 SAMPLE_PX = 64
 """Edge of the windows by which land is compared with what the model learned."""
 
-SAMPLES = 64
-"""Such windows, evenly over the region."""
+SAMPLES = 8
+"""Such windows along each side of the region."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,7 @@ class Job:
 
     def density(self, tile: Tile) -> Raster | None:
         """Mg C/ha of a tile; None where the map has no data at all."""
-        wanted = self._wanted(tile)
+        wanted = self._wanted(tile.grid)
         if not wanted.any():
             return None
         model = self.loaded.model
@@ -77,24 +79,31 @@ class Job:
         """Share of pixels, in windows all over the region, beyond what the model learned."""
         learned = FeatureSpec.from_json(self.loaded.card["features"])
         spec = dataclasses.replace(learned, radii=())  # pixels alone, so that windows cost little
-        windows = list(tiles(self.grid, SAMPLE_PX))
         found = []
-        for tile in windows[:: max(1, len(windows) // SAMPLES)]:
-            layers = scope.read_layers(self.stack, self.grid, tile.grid, spec.layers, spec.halo)
-            known = self._wanted(tile) & valid_pixels(layers, spec)
+        for rows, cols in itertools.product(_spots(self.grid.height), _spots(self.grid.width)):
+            part = self.grid[rows, cols]
+            layers = scope.read_layers(self.stack, self.grid, part, spec.layers, spec.halo)
+            known = self._wanted(part) & valid_pixels(layers, spec)
             found.append(features_at(layers, spec, self.grid.pixel_m, known))
         seen = np.concatenate(found)
         return applicability.outside(seen, ranges) if len(seen) else {}
 
-    def _wanted(self, tile: Tile) -> Bool:
+    def _wanted(self, part: Grid) -> Bool:
         """Pixels that the map is meant for."""
-        wanted = np.ones(tile.grid.shape, dtype=bool)
+        wanted = np.ones(part.shape, dtype=bool)
         if self.outline is not None:
-            cover = polygon_coverage(np.array([self.outline], dtype=object), tile.grid)
-            share = np.bincount(cover.cell, cover.fraction, tile.grid.size)
-            wanted = share.reshape(tile.grid.shape) >= IN_BOUNDARY
-        forest = read_forest(self.mask, tile.grid)
+            cover = polygon_coverage(np.array([self.outline], dtype=object), part)
+            share = np.bincount(cover.cell, cover.fraction, part.size)
+            wanted = share.reshape(part.shape) >= IN_BOUNDARY
+        forest = read_forest(self.mask, part)
         return wanted if forest is None else wanted & forest
+
+
+def _spots(length: int) -> list[slice]:
+    """Windows along one side of a region: in the middle of equal parts of it."""
+    count = min(SAMPLES, math.ceil(length / SAMPLE_PX))
+    starts = (max(0, (2 * k + 1) * length // (2 * count) - SAMPLE_PX // 2) for k in range(count))
+    return [slice(start, min(start + SAMPLE_PX, length)) for start in starts]
 
 
 def predict(
@@ -168,7 +177,7 @@ def _one_map(
     with output.claim(maps.mark_of(final), origin, existing) as work:
         if work is None:
             return Report(f"{final} is up to date", {"map": str(final), "state": "up to date"})
-        common.require_space(final, grid, 1)
+        common.require_space(work, grid, 1)
         boxed = project.find_region(region).is_box
         outline = None if boxed else scope.outline_of(project, region)
         job = Job(stack, grid, loaded, mask, outline)

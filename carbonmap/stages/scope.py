@@ -23,7 +23,15 @@ def grid_of(region: Region) -> Grid:
     """The grid of a region, its boundary file read where it has one."""
     if region.boundary is None:
         return region_grid(region)
-    return region_grid(region, stands.read_boundary(region.boundary, region.crs).bounds)
+    return region_grid(region, _boundary(region).bounds)
+
+
+def _boundary(region: Region) -> shapely.Geometry:
+    """What is inside a region's boundary file, in the region's CRS."""
+    assert region.boundary is not None  # asked for by regions that have one
+    return stands.read_boundary(
+        region.boundary, region.crs, layer=region.boundary_layer, assume_crs=region.boundary_crs
+    )
 
 
 def region_of(project: Project, name: str | None) -> tuple[str, Grid]:
@@ -37,7 +45,7 @@ def outline_of(project: Project, name: str) -> shapely.Geometry:
     region = project.find_region(name)
     if region.boundary is None:
         return shapely.box(*grid_of(region).bounds)
-    return stands.read_boundary(region.boundary, region.crs)
+    return _boundary(region)
 
 
 def require_grid(project: Project, name: str, grid: Grid) -> None:
@@ -48,13 +56,20 @@ def require_grid(project: Project, name: str, grid: Grid) -> None:
     """
     held = stack_grid(project.archive, name)
     if held != grid:
-        raise GridMismatch(f"archive region {name!r}", got=held, want=grid)
+        raise GridMismatch(
+            f"archive region {name!r}",
+            got=held,
+            want=grid,
+            todo=f"set the region back, or delete {str(project.archive / name)!r} and ingest anew",
+        )
 
 
 def region_json(project: Project, name: str, grid: Grid) -> Json:
-    """A region as output remembers it: its grid, and its boundary's content."""
-    boundary = project.find_region(name).boundary
-    held = None if boundary is None else vector.hash_inputs(boundary)
+    """A region as output remembers it: its grid, and its boundary's content and reading."""
+    region, held = project.find_region(name), None
+    if region.boundary is not None:
+        held = vector.hash_inputs(region.boundary)
+        held |= {k: getattr(region, k) for k in ("boundary_layer", "boundary_crs")}
     return {"name": name, "grid": grid.to_json(), "boundary": held}
 
 

@@ -24,6 +24,8 @@ def init(
     bounds: tuple[float, float, float, float] | None = None,
     bounds_crs: str | None = None,
     boundary: Path | None = None,
+    boundary_layer: str | None = None,
+    boundary_crs: str | None = None,
     crs: str | None = None,
     pixel_m: float | None = None,
     existing: Existing = Existing.REFUSE,
@@ -37,6 +39,8 @@ def init(
         bounds: left, bottom, right, top of a box, in `bounds_crs`.
         bounds_crs: CRS of the box; the region's own where None.
         boundary: vector file with the outline.
+        boundary_layer: of a boundary file that is a GeoPackage with several.
+        boundary_crs: CRS of a boundary file that states none.
         crs: projected CRS in metres; that of `like`, or of the built-in region, where None.
         pixel_m: edge of a pixel, m; likewise.
         existing: what to do about a file that says something else. Under ``RENEW`` one that holds a
@@ -48,8 +52,9 @@ def init(
     """
     path = folder / config.FILE
     extent = {"bounds": bounds, "bounds_crs": bounds_crs, "boundary": boundary}
+    file = {"boundary_layer": boundary_layer, "boundary_crs": boundary_crs}
     grid = {"crs": crs, "pixel_m": pixel_m}
-    given = {k: v for k, v in (extent | grid).items() if v is not None}
+    given = {k: v for k, v in (extent | file | grid).items() if v is not None}
     table = {**_base(name, like, any(k in extent for k in given)), **given}
     if isinstance(table.get("crs"), str):
         table["crs"] = crs_.canonical(config.crs_text(table["crs"]))

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from carbonmap import landscape
+from carbonmap import config, landscape
 from carbonmap.grid import Grid
 from carbonmap.io import output, vector
 from carbonmap.io.cog import Layer
@@ -26,6 +26,9 @@ INVENTORY = "inventory.shp"
 
 SCALE = 1e-4
 """Reflectance of one count, as surface-reflectance products store it."""
+
+PROFILE = "stock-expansion"
+"""The carbon profile that is true in a county."""
 
 NODATA = 65535
 """Counts under cloud and shadow."""
@@ -58,7 +61,7 @@ def simulate(
     with output.claim(folder / MARK, origin, existing) as work:
         if work is None:
             return Report(f"{folder} is up to date", {"county": str(folder), "state": "up to date"})
-        common.require_space(folder, grid, len(made))
+        common.require_space(work, grid, len(made))
         written = common.compute_tiles(
             grid, made, work, lambda tile: _tile(tile, county), "drawing the county"
         )
@@ -84,6 +87,8 @@ def _files(folder: Path, grid: Grid, county: County) -> dict[str, MapFile]:
         name: MapFile(folder / f"{name}.tif", grid, layer, tags, catalogued=False)
         for name, layer in STATIC.items()
     }
+    pools = ", ".join(config.builtin("profiles")[PROFILE]["pools"])
+    found["truth"] = dataclasses.replace(found["truth"], tags=tags | {"CARBONMAP_POOLS": pools})
     for season in county.seasons:
         for band in BANDS:
             name = f"image_{season.date}_{band}"

@@ -18,8 +18,11 @@ from carbonmap.features import FeatureSpec, features_at, valid_pixels
 from carbonmap.grid import Grid
 from carbonmap.io import files, lattice, maps, output, vector
 from carbonmap.io.output import Existing
+from carbonmap.labels import trustworthy
+from carbonmap.lazy import image_days
 from carbonmap.metrics import errors
 from carbonmap.models import regressors
+from carbonmap.models.regressors import Regressor
 from carbonmap.project import Model, Project
 from carbonmap.splits import Role, assign_roles
 from carbonmap.stages import common, scope
@@ -37,9 +40,6 @@ SPLIT = "split.parquet"
 
 VALIDATION_PX = 200_000
 """Held-out pixels by which a model is judged at most when it is trained; `evaluate` takes all."""
-
-ONCE = 1.001
-"""Most of a pixel inside stands for it to lie in one of them; exactextract's shares are float32."""
 
 
 @dataclass(frozen=True)
@@ -70,8 +70,7 @@ class Sampler:
         )
         index = np.nan_to_num(stand).astype(np.int64)
         of_role = np.r_[int(Role.OUTSIDE), self.roles][index] == int(role)
-        share = np.nan_to_num(share)  # above 1 where stands overlap, and nobody knows what grows
-        usable = of_role & (share >= self.min_coverage) & (share <= ONCE) & np.isfinite(density)
+        usable = of_role & trustworthy(share, self.min_coverage) & np.isfinite(density)
         forest = read_forest(self.mask, tile.grid)
         return usable if forest is None else usable & forest, density
 
@@ -140,7 +139,7 @@ def train(
             f"labels {str(labels)!r} are of another grid than region {region!r}; build them anew"
         )
     spec = project.model.features
-    days = scope.image_days(project.archive, region, dates)
+    days = image_days(project.archive, region, dates)
     stacks = [scope.one_image(project.archive, region, [day])[0] for day in days]
     names = scope.require_model_layers(stacks[0], spec.layers)
     image_scale = scope.image_scale(stacks)
@@ -153,13 +152,14 @@ def train(
         sampler = Sampler(
             grid, labels, roles, project.labels.min_coverage, mask, project.model.seed
         )
-        work.begin_publishing()
-        scale = _label_scale(labels)
-        facts, products = _fit(project.model, sampler, stacks, out, scale, project.output.threads)
+        threads = project.output.threads
+        facts, model = _fit(project.model, sampler, stacks, _label_scale(labels), threads)
+        work.begin_publishing()  # only now, so that the old model outlives a fit that fails
+        weights = checkpoint.write_weights(out, model)
         stands["role"] = [Role(r).name.lower() for r in roles]
         vector.write_stands(stands[["id", "role", "geometry"]], out / SPLIT)
         facts |= _card(project, region, grid, days, held["report"], roles, image_scale)
-        work.finish([*products, out / SPLIT], facts)
+        work.finish([weights, out / SPLIT], facts)
     return Report(_text(out, facts), {"state": "written", "path": str(out), **facts})
 
 
@@ -204,11 +204,10 @@ def _fit(
     settings: Model,
     sampler: Sampler,
     stacks: Sequence[xr.Dataset],
-    out: Path,
     scale: float,
     threads: int | None,
-) -> tuple[Json, list[Path]]:
-    """Fit, judge, and write the weights."""
+) -> tuple[Json, Regressor]:
+    """Fit and judge: what the card tells of it, and the model."""
     spec, most = settings.features, regressors.recipe(settings.kind).most
     x, y = sampler.draw(stacks, spec, Role.TRAIN, most)
     progress.say(f"fitting {settings.kind} on {len(y):,} pixels, {len(spec.names)} features")
@@ -222,7 +221,7 @@ def _fit(
         "training_pixels": len(y),
         "validation": judged.to_json(model.scale),
     }
-    return facts, [checkpoint.write_weights(out, model)]
+    return facts, model
 
 
 def _card(

@@ -7,6 +7,7 @@ limit, a full file system, a lost capability, a missing network.
 
 import contextlib
 import ctypes
+import importlib
 import multiprocessing
 import os
 import resource
@@ -108,7 +109,14 @@ class Done:
 
 
 _server = multiprocessing.get_context("forkserver")
-_server.set_forkserver_preload(["tests.faults.harm", "matplotlib.backends.backend_agg"])
+_server.set_forkserver_preload(
+    [
+        "tests.faults.harm",
+        "matplotlib.backends.backend_agg",
+        "carbonmap.stages.train",
+        "carbonmap.stages.predict",
+    ]
+)
 
 
 class Run:
@@ -202,7 +210,7 @@ def small_files(most):
 
 def at(module, name, nth, do, *how):
     """Do harm when a function is called for the nth time, from 0, before it runs."""
-    owner = sys.modules[module]
+    owner = importlib.import_module(module)
     real, calls = getattr(owner, name), iter(range(1_000_000))
 
     def harmed(*args, **more):

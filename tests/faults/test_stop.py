@@ -146,7 +146,7 @@ def test_a_run_killed_while_it_overwrites_leaves_old_files_or_new_and_no_false_m
 
 
 OTHERWISE = {
-    "build-labels": ("--set", "labels.min_coverage=0.5"),
+    "build-labels": ("--profile", "ipcc", "--stratum", "temperate-pines"),
     "ingest": ("--scale", "0.5"),
     "mask": ("--min-height", "8"),
     "train": ("--seed", "7"),

@@ -48,9 +48,9 @@ def geographic(tmp_path, seed=0, name="ll.tif", **more):
 
 def on_grid(path, resampling, size, nodata=None):
     out = np.full(GRID.shape, -1, np.float32)
-    with raster.open_geotiff(path) as opened:
-        for tile in tiles(GRID, size):
-            out[tile.roi] = raster.warp(opened, 1, nodata, tile.grid, resampling)
+    plan = mosaic.join([Source(path, nodata=nodata)], GRID, path.parent, resampling)
+    for tile in tiles(GRID, size):
+        out[tile.roi] = plan.read(tile.grid)
     return out
 
 

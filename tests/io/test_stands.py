@@ -10,9 +10,11 @@ import shapely
 from shapely import Point, Polygon, box
 
 from carbonmap import crs as crs_
+from carbonmap.config import crs_text
+from carbonmap.coverage import polygon_coverage, share_inside
 from carbonmap.errors import GridError, InputError, LabelError
+from carbonmap.findings import Kind
 from carbonmap.grid import Grid
-from carbonmap.inventory import Kind
 from carbonmap.io.stands import Fields, read_boundary, read_inventory
 from tests.inventories import FIELDS, GRID, UTM, X, Y, saved, stands, with_shapes
 
@@ -291,6 +293,46 @@ def test_a_bow_tie_is_repaired_and_said_so(tmp_path):
     assert found.stands["area_ha"][0] == pytest.approx(0.5, rel=1e-3)
 
 
+def touching(x, y):
+    """A hectare with a hole whose tip touches an edge: valid, and only just."""
+    return Polygon(
+        [(x, y), (x + 100, y), (x + 100, y + 100), (x, y + 100)],
+        [[(x + 50, y), (x + 70, y + 40), (x + 30, y + 40)]],
+    )
+
+
+def in_degrees(shapes):
+    """Shapes put upright there, so that what touches still touches, and inside the grid."""
+    west, south = (v[0] for v in crs_.transform_points(UTM, "EPSG:4490", X + 50, Y + 50))
+    return [shapely.transform(s, lambda xy: (xy - [X, Y]) * 1e-5 + [west, south]) for s in shapes]
+
+
+@faults
+@pytest.mark.parametrize("albers", [True, False])
+def test_outlines_are_valid_on_the_grid_and_not_only_in_the_file(tmp_path, albers):
+    shapes = in_degrees([touching(X, Y), stands().geometry[1], stands().geometry[2]])
+    assert shapely.is_valid(shapes).all()
+    frame = with_shapes(stands(), dict(enumerate(shapes)), crs="EPSG:4490")
+    grid = GRID
+    if albers:
+        box_ = crs_.transform_bounds(UTM, crs_text("china-albers"), GRID.bounds)
+        grid = Grid.covering(box_, crs_text("china-albers"), 20)
+    found = read_inventory(saved(frame, tmp_path), FIELDS, grid)
+    assert found.stands.geometry.is_valid.all()
+    assert problem(found, Kind.INVALID_OUTLINE).ids == ("s0",)
+    assert problem(found, Kind.INVALID_OUTLINE).repairable
+    # the hole is 0.4 × 0.4 ÷ 2 of the square beside it, whose area is known
+    whole = found.stands["area_ha"][1]
+    assert found.stands["area_ha"][0] == pytest.approx(0.92 * whole, rel=1e-6)
+    polygons = np.array(found.stands.geometry.array, dtype=object)
+    cover = polygon_coverage(polygons, grid)
+    area = np.bincount(cover.stand, cover.fraction) * grid.pixel_m**2
+    np.testing.assert_allclose(area, shapely.area(polygons), rtol=1e-6)
+    parts, share = share_inside(polygons, shapely.box(*grid.bounds).buffer(-30))
+    assert shapely.is_valid(parts).all()
+    assert 0 <= share.min() <= share.max() <= 1
+
+
 @faults
 def test_a_ring_that_does_not_close_is_an_outline_that_is_missing(tmp_path):
     path = saved(stands(), tmp_path, "stands.shp")
@@ -435,6 +477,23 @@ def test_a_boundary_is_the_union_of_its_polygons(tmp_path):
     assert outline.area == pytest.approx(200 * 100, rel=1e-6)
     with pytest.raises(InputError, match="holds no polygon"):
         read_boundary(saved(frame.iloc[[2]], tmp_path, "points.gpkg"), UTM)
+
+
+@faults
+@pytest.mark.parametrize("count", [1, 2])
+def test_a_boundary_is_valid_in_the_regions_crs(tmp_path, count):
+    shapes = in_degrees([touching(X, Y), touching(X + 200, Y)][:count])
+    frame = with_shapes(stands(count), dict(enumerate(shapes)), crs="EPSG:4490")
+    outline = read_boundary(saved(frame, tmp_path), crs_text("china-albers"))
+    assert outline.is_valid
+    assert outline.area == pytest.approx(count * 0.92 * 1.108e4, rel=1e-3)
+
+
+@faults
+def test_a_boundary_with_a_part_that_lies_nowhere_is_refused(tmp_path):
+    frame = with_shapes(stands(2).to_crs("EPSG:4326"), {1: box(103, 95, 104, 96)})
+    with pytest.raises(InputError, match=r"boundary .*cannot show .*record 2"):
+        read_boundary(saved(frame, tmp_path), UTM)
 
 
 # --- real data

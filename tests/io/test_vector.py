@@ -1,5 +1,6 @@
 """Claims about vector files: which are opened, whether they are whole, what their text says."""
 
+import datetime
 import json
 import struct
 
@@ -7,10 +8,10 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from carbonmap.errors import InputError, MissingInput
-from carbonmap.io.stands import Fields, read_inventory
+from carbonmap.errors import InputError, LabelError, MissingInput
+from carbonmap.io.stands import Fields, read_boundary, read_inventory
 from carbonmap.io.vector import hash_inputs, read_stands, write_stands
-from tests.inventories import FIELDS, GRID, saved, stands
+from tests.inventories import FIELDS, GRID, UTM, saved, stands
 
 faults = pytest.mark.faults
 
@@ -120,6 +121,15 @@ def test_a_field_of_dates_is_no_volume(tmp_path):
         read_inventory(saved(frame, tmp_path), Fields("D"), GRID)
 
 
+def test_a_geoparquets_days_are_no_volume_and_no_area(tmp_path):
+    days = [datetime.date(2020, 1, 2)] * 3
+    path = saved(stands(D=days), tmp_path, "stands.parquet")
+    with pytest.raises(LabelError, match="D holds 2020-01-02; write numbers"):
+        read_inventory(path, Fields("D"), GRID)
+    found = read_inventory(path, Fields("V", area="D"), GRID)
+    assert "these areas are not compared" in found.problems[0].detail
+
+
 def test_plain_parquet_is_refused(tmp_path):
     stands().drop(columns="geometry").to_parquet(tmp_path / "a.parquet")
     with pytest.raises(InputError, match="without geometry"):
@@ -217,6 +227,15 @@ def test_a_text_cut_within_a_character_loses_only_that(tmp_path):
     found = read_inventory(path, Fields("V", species="T"), GRID)
     assert found.stands["species"][0] == "松" * 39
     assert any("middle of a character" in note for note in found.notes)
+
+
+@faults
+@pytest.mark.parametrize("said", [None, "UTF-8", "klingon"])
+def test_of_a_boundary_no_text_is_read(tmp_path, said):
+    path = without_cpg(chinese(), tmp_path, "GBK")
+    if said is not None:
+        path.with_suffix(".cpg").write_text(said)
+    assert read_boundary(path, UTM).area == pytest.approx(3e4)
 
 
 def test_an_encoding_for_a_file_that_has_its_own_is_refused(tmp_path):
