@@ -57,8 +57,9 @@ def assign_strata(
     ]
     if lost:
         raise LabelError(
-            f"profile {profile.name!r} has no stratum for {_counted(lost)}; list them under "
-            f"[{profile.name}.species] of your own profile, or choose one stratum for the rest "
+            f"profile {profile.name!r} has no stratum for {_counted(lost)}; name the field of "
+            f"species by --species-field, list what it holds under [profile.NAME.species] of a "
+            f"profile of your own, or choose one stratum for the rest by --stratum "
             f"({', '.join(order)})"
         )
     return np.array([order.index(c) if c else 0 for c in chosen], dtype=np.intp)

@@ -32,6 +32,9 @@ HIGH_VOLUME = 1_500.0
 """m³/ha that few stands outside the temperate rain forests reach: worth a look at field and unit,
 and no reason to stop."""
 
+CLOSURE = 1.0
+"""m³/ha; an inventory without a stand above it tells something else, such as canopy closure."""
+
 AREA_PERCENT = 1.0
 """Stated and measured areas further apart are reported: the scale of a UTM or Gauss-Krüger zone
 explains up to about 0.2 %, and a datum shift nothing."""
@@ -177,6 +180,12 @@ def check_volumes(
         f"{name} is empty; kept as stands of unknown carbon",
     )
     volume[refused] = np.nan
+    some = volume[volume > 0]
+    if some.size and some.max() <= CLOSURE:
+        found.notes.append(
+            f"no {name} is above {CLOSURE:g} m³/ha: is it the volume of a hectare, or a share such "
+            f"as canopy closure?"
+        )
     return volume
 
 

@@ -91,7 +91,7 @@ def _layers(archive: Path, region: str) -> list[tuple[Path, store.LayerInfo]]:
     found = store.layers(archive, region)
     if not found:
         here = [p.parent.parent.name for p in archive.glob("*/*/layer.json")]
-        hint = nearest(region, here) if here else "it holds no layer at all"
+        hint = nearest(region, set(here)) if here else "it holds no layer at all"
         raise MissingInput(
             f"archive {str(archive)!r} has no region {region!r}; {hint}; run `carbonmap ingest` "
             f"first"

@@ -1,12 +1,15 @@
 """What must not pass in silence: leaks, mixed units, mixed pools, stale files, mass lost."""
 
 import dataclasses
+import re
+import shutil
 from types import SimpleNamespace
 
 import geopandas as gpd
 import numpy as np
 import pytest
 import rasterio
+import shapely
 
 from carbonmap.errors import CorruptData, ModelError
 from carbonmap.models import regressors
@@ -165,12 +168,103 @@ def test_a_mask_without_forest_names_the_codes_that_are_there(copy, capsys):
 
 
 def test_a_raster_of_another_program_is_not_called_incomplete(copy, capsys):
-    for words in (
-        ["predict", "--dates", "2020-11", "--model", "models/ols", "--mask", "county/dem.tif"],
-        ["evaluate", "county/dem.tif", "--truth", "labels", "-o", "e"],
-    ):
+    predict = ["predict", "--dates", "2020-11", "--model", "models/ols"]
+    copy.run(*predict, "--mask", "county/dem.tif", code=1)
+    assert "make one with `carbonmap mask --method layer" in capsys.readouterr().err
+    copy.run("evaluate", "county/dem.tif", "--truth", "labels", "-o", "e", code=1)
+    assert "was not made by carbonmap" in capsys.readouterr().err
+    (copy.path / "text.tif").write_text("a letter", encoding="utf-8")
+    for words in ([*predict, "--mask", "text.tif"], ["evaluate", "text.tif", "--truth", "labels"]):
         copy.run(*words, code=1)
-        assert "was not made by carbonmap" in capsys.readouterr().err
+        assert "is not a GeoTIFF" in capsys.readouterr().err
+
+
+def test_a_truth_is_density_and_no_map_its_own(copy, capsys):
+    copy.run("evaluate", "maps", "--truth", "county/dem.tif", "-o", "e", code=1)
+    assert "holds m; give carbon density" in capsys.readouterr().err
+    copy.run("evaluate", "maps", "--truth", f"maps/{MAP}", "-o", "e", code=1)
+    assert "compared with itself" in capsys.readouterr().err
+    copy.run("evaluate", "maps", "--truth", "labels/carbon_density.tif", "-o", "file")
+    copy.run("evaluate", "maps", "--truth", "labels", "-o", "folder")
+    one, two = (report(copy, name, "evaluation.json")["maps"] for name in ("file", "folder"))
+    assert one == two
+
+
+def test_a_project_can_be_moved(copy):
+    copy.run("evaluate", "maps", "--truth", "labels", "-o", "e")
+    moved = type(copy)(copy.path.rename(copy.path.with_name("moved")))
+    moved.run("evaluate", "maps", "--truth", "labels", "-o", "again")
+    assert (
+        report(moved, "again", "evaluation.json")["maps"]
+        == (report(moved, "e", "evaluation.json")["maps"])
+    )
+
+
+def test_overlaps_beyond_the_region_put_nothing_into_its_totals(copy):
+    """The region's box holds the western half; what it cuts is split."""
+    stands = gpd.read_file(copy.path / "county" / "inventory.shp", encoding="GBK")
+    stands.geometry = stands.buffer(2)
+    stands.to_file(copy.path / "wide.shp", encoding="GBK")
+    left, bottom, right, top = stands.total_bounds
+    half = shapely.box(left, bottom, (left + right) / 2, top)
+    gpd.GeoSeries([half], crs=stands.crs).to_file(copy.path / "half.gpkg")
+    text = (copy.path / "carbonmap.toml").read_text(encoding="utf-8")
+    words = ["build-labels", "wide.shp", *FIELDS]
+    copy.run(*words, "-o", "whole")
+    toml = re.sub(r"(?m)^bounds = .*$", 'boundary = "half.gpkg"', text)
+    (copy.path / "carbonmap.toml").write_text(toml, encoding="utf-8")
+    shutil.rmtree(copy.path / "archive")
+    copy.run("ingest", "canopy-height", "county/canopy_height.tif")
+    copy.run(*words, "-o", "west")
+    whole, west = (copy.json(name, "summary.json")["overlaps"] for name in ("whole", "west"))
+    clipped = np.array([g.intersection(half) for g in stands.geometry], dtype=object)
+    tree = shapely.STRtree(clipped)
+    first, second = tree.query(clipped, predicate="intersects")
+    pairs = first < second
+    shared = shapely.area(shapely.intersection(clipped[first[pairs]], clipped[second[pairs]]))
+    assert west["area_ha"] == pytest.approx(shared.sum() / 1e4, rel=1e-6)
+    assert 0.2 * whole["area_ha"] < west["area_ha"] < 0.8 * whole["area_ha"]
+
+
+def test_densities_that_no_forest_reaches_are_told_of(copy, capsys):
+    """Stock laid on the few pixels that a wrong mask leaves."""
+    with rasterio.open(copy.path / "county" / "dem.tif") as like:
+        profile = {**like.profile, "driver": "GTiff", "dtype": "uint8", "nodata": 0}
+        classes = np.ones(like.shape, np.uint8)
+    classes[::13, ::13] = 9
+    with rasterio.open(copy.path / "few.tif", "w", **profile) as out:
+        out.write(classes, 1)
+    how = ["--method", "layer", "--layer", "few.tif", "--forest-classes", "9"]
+    copy.run("mask", *how, "-o", "few-forest.tif")
+    words = ["build-labels", "county/inventory.shp", *FIELDS, "--mask", "few-forest.tif"]
+    copy.run(*words, "-o", "crowded")
+    assert "more than was ever measured" in capsys.readouterr().out
+
+
+def test_a_share_is_not_taken_for_a_volume_in_silence(copy, capsys):
+    stands = gpd.read_file(copy.path / "county" / "inventory.shp", encoding="GBK")
+    stands["YU_BI_DU"] = np.linspace(0, 1, len(stands))
+    stands.to_file(copy.path / "closed.shp", encoding="GBK")
+    copy.run("build-labels", "closed.shp", "--volume-field", "YU_BI_DU", "-o", "closed")
+    assert "canopy closure?" in capsys.readouterr().out
+
+
+def test_what_cannot_be_meant_is_refused_at_ingest(copy, capsys):
+    dem = "county/dem.tif"
+    for words, message in (
+        (["image", "--date", "2020-05-15", "--bands", f"red={dem},nir={dem}"], "red and nir are"),
+        (["dem", dem, "--scale", "0", "--overwrite"], "`scale` is 0|scale is 0"),
+    ):
+        copy.run("ingest", *words, code=1)
+        assert re.search(message, capsys.readouterr().err)
+
+
+def test_stands_left_out_are_named(copy, capsys):
+    stands = gpd.read_file(copy.path / "county" / "inventory.shp", encoding="GBK")
+    stands.loc[3, "HUO_LMGQXJ"] = -9999
+    stands.to_file(copy.path / "odd.shp", encoding="GBK")
+    copy.run("build-labels", "odd.shp", *FIELDS, "--keep-going", "-o", "odd", code=3)
+    assert f"left out: 1 ({stands.loc[3, 'XIAO_BAN']})" in capsys.readouterr().out
 
 
 def test_volumes_that_few_forests_hold_are_told_of_and_kept(copy, capsys):

@@ -147,7 +147,9 @@ def mask(
     name, grid = scope.region_of(project, region)
     rule, threads = existing(overwrite), project.output.threads
     if method == "threshold":
-        periods = parse_periods(how.pop("dates") or "")
+        if not how["dates"]:
+            raise ConfigError("no image was named for --method threshold; give --dates, as 2020-11")
+        periods = parse_periods(how.pop("dates"))
         bounds = config.changed(Threshold(), **how)
         report = mask_.threshold_mask(
             project.archive, name, periods, bounds, out, existing=rule, threads=threads

@@ -39,7 +39,8 @@ def pixels_outside(path: Path, grid: Grid, what: str = "raster") -> int:
 def _own_grid(source: rasterio.DatasetReader, path: Path, grid: Grid, what: str) -> Grid:
     own = lattice_grid(source, grid)
     if own is None:
-        raise GridMismatch(f"{what} {str(path)!r}", got=_where(source), want=grid)
+        todo = "give one that was made for this region"
+        raise GridMismatch(f"{what} {str(path)!r}", got=_where(source), want=grid, todo=todo)
     return own
 
 

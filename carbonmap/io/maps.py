@@ -150,7 +150,7 @@ def require_whole(path: Path, *, by_size: bool = False) -> Json:
 
 def describe(path: Path) -> Json:
     """Name, long name, units, date and tags of a map, from the file itself."""
-    with raster.environment(), rasterio.open(path, driver="GTiff") as source:
+    with raster.open_geotiff(path, "map") as source:
         tags = source.tags()
         return {
             "name": source.descriptions[0] or "map",

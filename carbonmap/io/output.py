@@ -276,8 +276,12 @@ def differences(old: Json, new: Json) -> list[str]:
             lines.pop(f"{name}.size", None)  # of the same file
             lines[name] = f"{name}: its content changed"
         elif key.removesuffix(".size") not in lines:
-            lines[key] = f"{key}: {was} → {is_}"
+            lines[key] = f"{key}: {_shown(was)} → {_shown(is_)}"
     return list(lines.values())
+
+
+def _shown(value: object) -> object:
+    return "none" if value is None else "a file" if _is_hash(value) else value
 
 
 def _is_hash(value: object) -> bool:

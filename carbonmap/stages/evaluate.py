@@ -2,30 +2,24 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-import shapely
 
 from carbonmap import checkpoint, fields, progress
-from carbonmap.coverage import polygon_coverage
 from carbonmap.errors import CorruptData, InputError, MissingInput
-from carbonmap.grid import Grid
-from carbonmap.io import figures, files, lattice, maps, output, vector
+from carbonmap.io import figures, files, maps, output, vector
 from carbonmap.io.output import Existing
-from carbonmap.labels import trustworthy
-from carbonmap.metrics import SSIM_RADIUS, Errors, Similarity, errors, similarity
 from carbonmap.project import Project
 from carbonmap.splits import Role
 from carbonmap.stages import labels as labels_
 from carbonmap.stages.common import TILE_PX, Report, error_line
-from carbonmap.stages.mask import check_mask, read_forest
+from carbonmap.stages.comparison import Comparison, Judged
+from carbonmap.stages.mask import check_mask
 from carbonmap.stages.train import SPLIT
-from carbonmap.tiles import Tile, tiles
-from carbonmap.types import Bool, Floats, Ints, Json, Raster
+from carbonmap.tiles import tiles
+from carbonmap.types import Floats, Json
 
 NAMES = {
     Role.VALIDATION: "validation blocks",
@@ -36,98 +30,6 @@ NAMES = {
 
 PAIRS = 100_000
 """Pixels in the figure's scatter at most: enough to fill its bins."""
-
-
-CORE = (slice(SSIM_RADIUS, -SSIM_RADIUS),) * 2
-"""A tile without the margin that similarity looks at."""
-
-
-@dataclass(frozen=True)
-class Judged:
-    """Errors and similarity of some pixels; those of two sets add."""
-
-    errors: Errors = field(default_factory=Errors)
-    similarity: Similarity = field(default_factory=Similarity)
-
-    def __add__(self, other: Judged) -> Judged:
-        return Judged(self.errors + other.errors, self.similarity + other.similarity)
-
-    def to_json(self, scale: float) -> Json:
-        """Every figure by name."""
-        mean = self.similarity.mean
-        ssim = {"ssim": mean if math.isfinite(mean) else None, "ssim_pixels": self.similarity.count}
-        return self.errors.to_json(scale) | ssim
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """A map, its truth and who learned what.
-
-    Args:
-        path: the map.
-        truth: the density raster.
-        coverage: share of the pixel inside known stands, or None where the truth has none.
-        min_coverage: least share for a pixel to count.
-        stands: polygons of the model's stands, shape ``(stand,)``.
-        roles: their `Role` values.
-        buffer_m: land without a stand that is nearer to a training stand than this counts as the
-            buffer's, m.
-        mask: forest mask, or None.
-        scale: Mg C/ha that are 1 on the 0–1 scale.
-    """
-
-    path: Path
-    truth: Path
-    coverage: Path | None
-    min_coverage: float
-    stands: np.ndarray[tuple[int], np.dtype[np.object_]]
-    roles: Ints
-    buffer_m: float
-    mask: Path | None
-    scale: float
-
-    def tile(self, tile: Tile) -> tuple[dict[Role, Judged], Raster, Raster, Ints]:
-        """Errors of a tile by role, and its map, truth and roles (255 where nothing counts)."""
-        wide = tile.grid.padded(SSIM_RADIUS)
-        estimate = lattice.read_on_grid(self.path, wide, "map")
-        truth = lattice.read_on_grid(self.truth, wide, "truth")
-        role = np.where(self._usable(wide), self._roles(wide), 255)
-        found = {}
-        for one in Role:
-            seen = np.where(role == one, truth, np.nan)
-            found[one] = Judged(
-                errors(estimate[CORE], seen[CORE]), similarity(estimate, seen, self.scale)
-            )
-        return found, estimate[CORE], truth[CORE], role[CORE]
-
-    def _usable(self, grid: Grid) -> Bool:
-        usable = np.ones(grid.shape, dtype=bool)
-        if self.coverage is not None:
-            share = lattice.read_on_grid(self.coverage, grid, "truth")
-            usable &= trustworthy(share, self.min_coverage)
-        forest = read_forest(self.mask, grid)
-        return usable if forest is None else usable & forest
-
-    def _roles(self, grid: Grid) -> Ints:
-        """The role of every pixel; one that stands of two roles share counts as the buffer's."""
-        cover = polygon_coverage(self.stands, grid)
-        role = self.roles[cover.stand]
-        held = {r: np.bincount(cover.cell[role == r], minlength=grid.size) > 0 for r in Role}
-        out = np.full(grid.size, Role.OUTSIDE, np.uint8)
-        for one in (Role.TRAIN, Role.VALIDATION):
-            out[held[one]] = one
-        out[held[Role.BUFFER] | (held[Role.TRAIN] & held[Role.VALIDATION])] = Role.BUFFER
-        near = polygon_coverage(self._surroundings(grid), grid).cell
-        out[near[out[near] == Role.OUTSIDE]] = Role.BUFFER
-        return out.reshape(grid.shape)
-
-    def _surroundings(self, grid: Grid) -> np.ndarray[tuple[int], np.dtype[np.object_]]:
-        """The land around the training stands that lie on or near a tile."""
-        learned = self.stands[self.roles == Role.TRAIN]
-        around = shapely.buffer(shapely.box(*grid.bounds), self.buffer_m)
-        return np.asarray(
-            shapely.buffer(learned[shapely.intersects(learned, around)], self.buffer_m)
-        )
 
 
 def evaluate(
@@ -157,6 +59,10 @@ def evaluate(
     """
     paths = _maps(found)
     density, coverage = _truth(truth)
+    if density.resolve() in [p.resolve() for p in paths]:
+        raise InputError(
+            f"map {str(density)!r} is to be compared with itself; give labels as truth"
+        )
     models = {path: _model(path, model) for path in paths}
     origin: Json = {
         "stage": "evaluate",
@@ -201,10 +107,17 @@ def _maps(found: Path) -> list[Path]:
 
 def _truth(truth: Path) -> tuple[Path, Path | None]:
     """The density raster of the truth, and its coverage where it has one."""
+    if truth.name == f"{labels_.TOTAL}.tif" and (truth.parent / labels_.MARK).is_file():
+        truth = truth.parent  # the same labels by another name
     if truth.is_dir():
         output.require_complete(truth / labels_.MARK, "labels")
         return truth / f"{labels_.TOTAL}.tif", truth / "coverage.tif"
-    return files.existing(truth, "truth"), None
+    units = maps.describe(files.existing(truth, "truth"))["units"]
+    if units not in ("", maps.DENSITY_UNITS):
+        raise InputError(
+            f"truth {str(truth)!r} holds {units}; give carbon density in {maps.DENSITY_UNITS}"
+        )
+    return truth, None
 
 
 def _pools(path: Path, truth: Path) -> Json:
@@ -230,7 +143,7 @@ def _model(path: Path, given: Path | None) -> Path:
         CorruptData: it is another model.
     """
     told = maps.require_whole(path, by_size=True)["report"]
-    folder = given or Path(told.get("model_folder", ""))
+    folder = given or path.parent / told.get("model_folder", "")
     if not told.get("model_folder") and given is None:
         raise MissingInput(f"map {str(path)!r} was not predicted by a model; give --model")
     if not (folder / SPLIT).is_file():

@@ -45,6 +45,10 @@ class Warping:
     scale: float = 1.0
     offset: float = 0.0
 
+    def __post_init__(self) -> None:
+        if self.scale == 0:
+            raise ValueError("`scale` is 0, which makes every value the same; give another")
+
 
 @dataclass(frozen=True)
 class Kind:
@@ -94,6 +98,9 @@ def ingest_image(
 ) -> Report:
     """One date's bands into the archive.
 
+    Raises:
+        InputError: two bands are one, or a file cannot be what it is said to be.
+
     Args:
         archive: its folder.
         region: name of the region.
@@ -110,6 +117,12 @@ def ingest_image(
         "image", grid, tuple(bands), "1", title, check_day(date), warping.scale, warping.offset
     )
     sources = list(bands.values())
+    read = [tuple((s.path.resolve(), s.band) for s in group) for group in sources]
+    if twice := [name for name, one in zip(bands, read, strict=True) if read.count(one) > 1]:
+        raise InputError(
+            f"--bands: {' and '.join(twice)} are one band of one file; give each its own, as in "
+            f"red=image.tif:3,nir=image.tif:4"
+        )
     return _ingest(archive, region, info, sources, KINDS["image"], warping, existing, threads)
 
 

@@ -7,6 +7,7 @@ import io
 from pathlib import Path
 
 from carbonmap import crs as crs_
+from carbonmap.findings import listed
 from carbonmap.grid import Grid
 from carbonmap.types import Json
 
@@ -36,6 +37,8 @@ def text(out: Path, facts: Json) -> str:
         f"{facts['outside_region']['t_c']['total']:,.0f} t C lie outside the region"
     )
     lines += [f"  problem: {_brief(p)}" for p in facts["problems"]]
+    if facts["dropped"]:
+        lines.append(f"  left out: {len(facts['dropped'])} ({listed(facts['dropped'])})")
     if facts["overlaps"]["pairs"]:
         both = facts["overlaps"]
         least, most = both["t_c_counted_twice"]

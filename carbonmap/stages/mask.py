@@ -10,7 +10,7 @@ import numpy as np
 from carbonmap import masks
 from carbonmap.errors import InputError, MissingInput
 from carbonmap.grid import Grid
-from carbonmap.io import cog, lattice, maps, mosaic, output, raster
+from carbonmap.io import cog, files, lattice, maps, mosaic, output, raster
 from carbonmap.io.cog import Sums
 from carbonmap.io.maps import MapFile
 from carbonmap.io.output import Existing
@@ -204,13 +204,13 @@ def check_mask(path: Path | None, grid: Grid) -> None:
     """
     if path is None:
         return
-    maps.require_whole(path)
-    head = maps.describe(path)
+    head = maps.describe(files.existing(path, "--mask"))
     if head["name"] != LAYER.name:
         raise InputError(
             f"--mask {str(path)!r} holds {head['name']!r}, not a forest mask; make one with "
             f"`carbonmap mask --method layer --layer {path} --forest-classes …`"
         )
+    maps.require_whole(path)
     missing = lattice.pixels_outside(path, grid, "--mask")
     if missing:
         raise InputError(

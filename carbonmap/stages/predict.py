@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import math
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -254,7 +255,7 @@ def _facts(
     """What a map amounts to, for its sidecar."""
     low, high = loaded.card["label_range_mg_c_ha"]
     return maps.sidecar(made, written.sums) | {
-        "model_folder": str(model_folder.absolute()),
+        "model_folder": _seen_from(made.final.parent, model_folder),
         "model_sha256": loaded.sha256,
         "label_range_mg_c_ha": [low, high],
         "t_c": written.tonnes,
@@ -262,6 +263,14 @@ def _facts(
         "note": ("total of a box, not of a boundary" if boxed else "total inside the boundary")
         + (", forest only" if mask else ", all land: give --mask for the forest alone"),
     }
+
+
+def _seen_from(folder: Path, model_folder: Path) -> str:
+    """Where the model is as seen from the map, so that a project can be moved."""
+    try:
+        return Path(os.path.relpath(model_folder.absolute(), folder.absolute())).as_posix()
+    except ValueError:  # on another drive of Windows
+        return str(model_folder.absolute())
 
 
 def _text(final: Path, facts: Json) -> str:

@@ -142,8 +142,10 @@ def require_model_layers(stack: xr.Dataset, layers: Sequence[str]) -> list[str]:
     if bands:
         have = [str(b) for b in stack["band"].values]
         if lost := [b for b in bands if b not in have]:
+            day = ", ".join(str(t)[:10] for t in stack["time"].values)
             raise ModelError(
-                f"the model reads band {', '.join(lost)}, and the image has {', '.join(have)}; "
+                f"the model reads band {', '.join(lost)}, and the image of {day} has "
+                f"{', '.join(have)}; "
                 f"ingest "
                 f"it with all bands"
             )
