@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import geopandas as gpd
 import pytest
 
 from carbonmap.cli import main
@@ -22,6 +23,21 @@ MAP = "demo_2020-11_carbon_density.tif"
 
 SPLIT = ["--set", "model.split.block_m=500", "--set", "model.split.buffer_m=50"]
 """Blocks that fit into 2.5 km."""
+
+
+def bands_of(date):
+    """The county's image of a day, as ``--bands`` takes it."""
+    return ",".join(f"{b}=county/image_{date}_{b}.tif" for b in ("blue", "green", "red", "nir"))
+
+
+def report(folder, *parts):
+    """What the mark of a folder's output tells."""
+    return folder.json(*parts)["report"]
+
+
+def stands_of(folder):
+    """The county's inventory."""
+    return gpd.read_file(folder.path / "county" / "inventory.shp", encoding="GBK")
 
 
 class Folder:
@@ -77,9 +93,7 @@ def ingested(tmp_path_factory):
     folder = Folder(tmp_path_factory.mktemp("county"))
     folder.run("simulate", "county", "--size", SIZE)
     folder.run("init", "--region", "demo", "--like", "county/dem.tif")
-    bands = ",".join(
-        f"{b}=county/image_2020-11-15_{b}.tif" for b in ("blue", "green", "red", "nir")
-    )
+    bands = bands_of("2020-11-15")
     folder.run("ingest", "image", "--bands", bands, "--date", "2020-11-15", "--scale", "1e-4")
     folder.run("ingest", "dem", "county/dem.tif")
     folder.run("ingest", "canopy-height", "county/canopy_height.tif")

@@ -14,6 +14,7 @@ from tests.conftest import Folder
 
 ROOT = Path(__file__).parents[1]
 DATA = ROOT / "../shared/data/zion"
+README = (ROOT / "README.md").read_text(encoding="utf-8")
 MAP = "zion_2015-08_carbon_density.tif"
 
 needs_data = pytest.mark.skipif(
@@ -23,8 +24,7 @@ needs_data = pytest.mark.skipif(
 
 def commands():
     """The shell lines of the section "Your own data"."""
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    block = re.search(r"## Your own data.*?```sh\n(.*?)```", text, re.DOTALL)[1]
+    block = re.search(r"## Your own data.*?```sh\n(.*?)```", README, re.DOTALL)[1]
     return [shlex.split(line) for line in block.splitlines() if line.strip()]
 
 
@@ -47,7 +47,7 @@ def run(folder, count, replace=()):
 
 
 @needs_data
-def test_the_readme_maps_real_land(tmp_path, capsys):
+def test_the_readme_maps_real_land(tmp_path, capsys, monkeypatch):
     """Word for word, but for the model: ordinary least squares learns in a second."""
     folder = Folder(tmp_path)
     run(folder, 7, [("random-forest", "ols")])
@@ -72,6 +72,11 @@ def test_the_readme_maps_real_land(tmp_path, capsys):
     grid_like.close()
     density = carbonmap.open(tmp_path / "maps" / MAP)["carbon_density"]
     assert float(density.min()) >= 0
+    monkeypatch.chdir(tmp_path)
+    notebook, names = re.search(r"```python\n(.*?)```", README, re.DOTALL)[1], {}
+    exec(notebook, names)
+    assert names["green"].equals(density.isel(time=0, drop=True).where(names["nir"] > 0))
+    assert int(names["green"].notnull().sum()) > 1_000_000
 
 
 def run_last(folder):

@@ -98,9 +98,6 @@ def ingest_image(
 ) -> Report:
     """One date's bands into the archive.
 
-    Raises:
-        InputError: two bands are one, or a file cannot be what it is said to be.
-
     Args:
         archive: its folder.
         region: name of the region.
@@ -110,9 +107,12 @@ def ingest_image(
         warping: how to read the files.
         existing: what to do about a layer made from other files or settings.
         threads: blocks under way at a time; None takes every core.
+
+    Raises:
+        InputError: two bands are one, or a file cannot be what it is said to be.
     """
     scaled = (warping.scale, warping.offset) != (1.0, 0.0)
-    title = "reflectance" if scaled else "digital numbers as delivered"
+    title = "reflectance" if scaled else "values as the files state them"
     info = LayerInfo(
         "image", grid, tuple(bands), "1", title, check_day(date), warping.scale, warping.offset
     )
