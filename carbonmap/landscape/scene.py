@@ -10,11 +10,10 @@ from carbonmap.landscape.canopy import clumping
 from carbonmap.landscape.county import County, Season
 from carbonmap.landscape.cover import Cover, cover
 from carbonmap.landscape.inventory import Stands, stands
+from carbonmap.landscape.light import cast_shadows, sunlight
 from carbonmap.landscape.mesh import mesh
-from carbonmap.landscape.relief import elevation
 from carbonmap.landscape.sky import clouds, shadows
 from carbonmap.landscape.species import BANDS, SPECIES
-from carbonmap.terrain import HALO_PX, illumination, slope_aspect
 from carbonmap.types import Floats, Raster
 
 SATURATION_M3_HA = 90.0
@@ -55,32 +54,67 @@ def image(grid: Grid, county: County, season: str) -> dict[str, Raster]:
     Raises:
         ConfigError: the county has no image of that month.
     """
-    when = county.season(season)
-    shares, inventory = cover(mesh(grid, county), grid), stands(grid, county)
-    light = _sunlight(grid, county, when)
-    clumps = clumping(grid, county)
-    green = _greenness(grid, county, when, shares)
-    hidden, dark = clouds(grid, county, season), shadows(grid, county, season)
+    light = sunlight(grid, county, season)
     bands = {}
-    for b, band in enumerate(BANDS):
-        crowns, lost, ground, dim = (shares.average(part) for part in _mixture(inventory, when, b))
-        ground -= dim * clumps
-        rho = crowns - lost * clumps + ground * (SOIL[b] + green * (HERBS[b] - SOIL[b]))
-        rho *= SKY_LIGHT[b] + (1 - SKY_LIGHT[b]) * light
-        rho[dark] *= SHADOW[b]
-        rho[hidden] = CLOUD + 0.08 * (clumps[hidden] - 1)
-        noise = normal(*places(grid), field_key(county.seed, "noise", when.date, band))
+    for band, rho in _lit(grid, county, season, light).items():
+        date = county.season(season).date
+        noise = normal(*places(grid), field_key(county.seed, "noise", date, band))
         rho += county.sensor_noise * noise
         bands[band] = rho.clip(0, 1).astype(np.float32)
     return bands
 
 
-def _sunlight(grid: Grid, county: County, when: Season) -> Floats:
-    """Direct light on the slope ÷ that on level land; 0 in the slope's own shadow."""
-    zenith, azimuth = np.deg2rad(when.sun_zenith_deg), np.deg2rad(when.sun_azimuth_deg)
-    slope, aspect = slope_aspect(elevation(grid.padded(HALO_PX), county), grid.pixel_m)
-    cosine = illumination(slope, aspect, zenith, azimuth)[HALO_PX:-HALO_PX, HALO_PX:-HALO_PX]
-    return np.asarray(np.maximum(cosine, 0) / np.cos(zenith))
+def reflectance(grid: Grid, county: County, season: str) -> dict[str, Raster]:
+    """Reflectance of the level land itself: `image` without light, shadow, cloud and noise.
+
+    This is what a perfect correction of an image gives; float32, 0–1, shape ``(row, col)``.
+
+    Raises:
+        ConfigError: the county has no image of that month.
+    """
+    rho = _surface(grid, county, county.season(season))
+    return {band: values.clip(0, 1).astype(np.float32) for band, values in rho.items()}
+
+
+def view(grid: Grid, county: County, season: str) -> dict[str, Raster]:
+    """What there is to see from above the clouds but for the haze: `image` without noise.
+
+    Where a mountain stands before the sun, the land has the sky's light alone, which `image`
+    leaves out of account; see `cast_shadows`. float32, 0–1, shape ``(row, col)``.
+
+    Raises:
+        ConfigError: the county has no image of that month.
+    """
+    light = sunlight(grid, county, season)
+    light[cast_shadows(grid, county, season)] = 0
+    rho = _lit(grid, county, season, light)
+    return {band: values.clip(0, 1).astype(np.float32) for band, values in rho.items()}
+
+
+def _lit(grid: Grid, county: County, season: str, light: Floats) -> dict[str, Floats]:
+    """The land in the sun's light, clouds over it and their shadows on it."""
+    hidden, dark = clouds(grid, county, season), shadows(grid, county, season)
+    clumps = clumping(grid, county)
+    bands = _surface(grid, county, county.season(season))
+    for b, rho in enumerate(bands.values()):
+        rho *= SKY_LIGHT[b] + (1 - SKY_LIGHT[b]) * light
+        rho[dark] *= SHADOW[b]
+        rho[hidden] = CLOUD + 0.08 * (clumps[hidden] - 1)
+    return bands
+
+
+def _surface(grid: Grid, county: County, when: Season) -> dict[str, Floats]:
+    """Stands, and the ground between them, by band; float64."""
+    shares, inventory = cover(mesh(grid, county), grid), stands(grid, county)
+    clumps = clumping(grid, county)
+    green = _greenness(grid, county, when, shares)
+    bands: dict[str, Floats] = {}
+    for b, band in enumerate(BANDS):
+        crowns, lost, ground, dim = (shares.average(part) for part in _mixture(inventory, when, b))
+        ground -= dim * clumps
+        rho = crowns - lost * clumps + ground * (SOIL[b] + green * (HERBS[b] - SOIL[b]))
+        bands[band] = rho
+    return bands
 
 
 def _greenness(grid: Grid, county: County, when: Season, shares: Cover) -> Floats:

@@ -8,7 +8,7 @@ from functools import partial
 import numpy as np
 from scipy.special import ndtri
 
-from carbonmap.fields import field_key, fractal, smooth
+from carbonmap.fields import Sample, field_key, fractal, smooth, smooth_at
 from carbonmap.grid import Grid
 from carbonmap.landscape.county import County, Season
 from carbonmap.types import Bool, Floats
@@ -26,7 +26,18 @@ def clouds(grid: Grid, county: County, season: str) -> Bool:
     Raises:
         ConfigError: the county has no image of that month.
     """
-    return np.asarray(_thickness(grid, county, county.season(season)) > 0)
+    field = partial(smooth, grid.y, grid.x)
+    return np.asarray(_thickness(field, county, county.season(season)) > 0)
+
+
+def cloud_share(x: Floats, y: Floats, county: County, season: str) -> float:
+    """Share of scattered points of the CRS that lie under cloud.
+
+    Raises:
+        ConfigError: the county has no image of that month.
+    """
+    field = partial(smooth_at, y, x)
+    return float(np.mean(_thickness(field, county, county.season(season)) > 0))
 
 
 def shadows(grid: Grid, county: County, season: str) -> Bool:
@@ -49,12 +60,8 @@ def shadows(grid: Grid, county: County, season: str) -> Bool:
     return clouds(towards_sun, county, season)
 
 
-def _thickness(grid: Grid, county: County, season: Season) -> Floats:
+def _thickness(sample: Sample, county: County, season: Season) -> Floats:
     """Standard normal field less the quantile of clear sky: above 0 there is cloud."""
-    field = fractal(
-        partial(smooth, grid.y, grid.x),
-        county.cloud_m,
-        field_key(county.seed, "cloud", season.date),
-        OCTAVES,
-    )
+    key = field_key(county.seed, "cloud", season.date)
+    field = fractal(sample, county.cloud_m, key, OCTAVES)
     return field - (ndtri(1 - season.cloud_cover) if season.cloud_cover else np.inf)

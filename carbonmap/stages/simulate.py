@@ -17,6 +17,7 @@ from carbonmap.io.output import Existing
 from carbonmap.landscape import BANDS, County
 from carbonmap.stages import common
 from carbonmap.stages.common import Report
+from carbonmap.stages.simulate_gf1 import Scenes, simulate_gf1
 from carbonmap.tiles import Tile
 from carbonmap.types import Floats, Json
 
@@ -41,17 +42,33 @@ STATIC = {
 
 
 def simulate(
-    folder: Path, grid: Grid, county: County, *, existing: Existing = Existing.REFUSE
+    folder: Path,
+    grid: Grid,
+    county: County,
+    scenes: Scenes | None = None,
+    *,
+    existing: Existing = Existing.REFUSE,
 ) -> Report:
     """Write a county: images, DEM, canopy height, GBK inventory and the truth.
 
     Args:
         folder: where; ``image_YYYY-MM-DD_BAND.tif`` (counts of reflectance × 10,000, 65535 under
-            cloud and shadow), ``dem.tif``, ``canopy_height.tif``, ``inventory.shp``, ``truth.tif``.
+            cloud and shadow), ``dem.tif`` (heights over the ellipsoid), ``canopy_height.tif``,
+            ``inventory.shp``, ``truth.tif``.
         grid: the land.
         county: the settings that everything follows from.
+        scenes: the GF-1 products to take of it besides, into ``gf1/``.
         existing: what to do about a county of other settings.
     """
+    report = _county(folder, grid, county, existing)
+    if scenes is None:
+        return report
+    taken = simulate_gf1(folder / "gf1", grid, county, scenes, existing=existing)
+    return Report(f"{report}\n{taken}", report.data | {"gf1": taken.data})
+
+
+def _county(folder: Path, grid: Grid, county: County, existing: Existing) -> Report:
+    """The county itself."""
     origin: Json = {
         "stage": "simulate",
         "grid": grid.to_json(),
