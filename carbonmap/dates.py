@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import calendar
 import datetime
 import re
 
@@ -48,3 +49,43 @@ def in_period(day: str, period: str) -> bool:
     first, _, last = period.partition("/")
     last = last or first
     return first <= day[: len(first)] and day[: len(last)] <= last
+
+
+def days_between(first: str, second: str) -> int:
+    """Days from one ISO day to another, negative where the second is the earlier one.
+
+    Raises:
+        ConfigError: one of them is no day.
+    """
+    one, other = (datetime.date.fromisoformat(check_day(d)) for d in (first, second))
+    return (other - one).days
+
+
+def middle_day(period: str) -> str:
+    """The day by which what was composed of a whole period is dated.
+
+    With the same number of days before it as after it; of the two middle days of an even number,
+    the earlier one: ``2020-02`` gives 2020-02-15, ``2020-11`` too, and a day itself.
+
+    Raises:
+        ConfigError: it is not a month, a day or a range of them.
+    """
+    several = parse_periods(period)
+    if len(several) > 1:
+        raise ConfigError(
+            f"dates {period!r} are {len(several)} periods; one at a time has a middle"
+        )
+    first, _, last = several[0].partition("/")
+    start, end = _ends(first)[0], _ends(last or first)[1]
+    days = days_between(start, end)
+    return (datetime.date.fromisoformat(start) + datetime.timedelta(days // 2)).isoformat()
+
+
+def _ends(part: str) -> tuple[str, str]:
+    """First and last day of a month or a day."""
+    if len(part) > len("YYYY-MM"):
+        return check_day(part), check_day(part)
+    year, month = map(int, part.split("-"))
+    if year == 0:
+        raise ConfigError(f"date {part!r} is not a month; there was no year 0")
+    return f"{part}-01", f"{part}-{calendar.monthrange(year, month)[1]:02}"
