@@ -10,10 +10,14 @@ import numpy as np
 import rioxarray  # registers the .rio accessor that users of these Datasets expect
 import xarray as xr
 
+from carbonmap import slopes
+from carbonmap.composite import NO_SOURCE, Sources
 from carbonmap.dates import in_period
-from carbonmap.errors import GridMismatch, MissingInput, nearest
+from carbonmap.errors import GridMismatch, InputError, MissingInput, nearest
 from carbonmap.grid import Grid
-from carbonmap.io import files, maps, store
+from carbonmap.io import composed, files, maps, store
+from carbonmap.io.scenes import QUALITY, QUALITY_WORDS
+from carbonmap.terrain import HALO_PX
 
 __all__ = ["image_days", "open_map", "open_stack", "stack_grid"]
 
@@ -32,13 +36,19 @@ def open_stack(archive: str | Path, region: str, dates: Sequence[str] | None = N
 
     Returns:
         ``image`` with dimensions ``(time, band, y, x)``, and ``elevation`` and ``canopy_height``
-        with ``(y, x)``, those of them that were ingested; float32, NaN where nothing was measured,
-        with units, names and ``spatial_ref``. Images of other bands than the first's are NaN in
-        those that they lack. Nothing is read yet.
+        with ``(y, x)``, those of them that were ingested, and of the elevation ``slope``,
+        ``aspect_sin`` and ``aspect_cos``; float32, NaN where nothing was measured, with units,
+        names and ``spatial_ref``. Images of other bands than the first's are NaN in those that they
+        lack. Where some image was composed of scenes, ``image_source`` (uint16) and
+        ``image_quality`` (uint8) with ``(time, y, x)`` too: the number of each pixel's scene, whose
+        id is ``image_source.attrs["scenes"][number]`` whatever the date, ``no_source`` in gaps;
+        and why a pixel is not, or hardly, to be used, 0 where nothing speaks against it. Images
+        that were not composed have no source, and 0. Nothing is read or computed yet.
 
     Raises:
         MissingInput: no such archive, region or date.
         GridMismatch: the layers lie on different grids.
+        InputError: the images are of more scenes than can be numbered.
         CorruptData: when a damaged chunk is read.
     """
     found = _layers(Path(archive), region)
@@ -46,8 +56,11 @@ def open_stack(archive: str | Path, region: str, dates: Sequence[str] | None = N
     images = _images_of(found, region, dates)
     variables = {i.kind: (("y", "x"), _dask(p, i), _attrs(i)) for p, i in found if i.date is None}
     data = xr.Dataset(variables, coords={"y": grid.y, "x": grid.x})
+    if "elevation" in data and min(grid.shape) >= slopes.LEAST_PX:
+        data = data.assign(_terrain(data["elevation"].data, grid.pixel_m))
     if images:
         data["image"] = _image(images)
+        data = data.assign(_lineage(images))
     data = data.rio.write_crs(grid.crs).rio.write_transform(grid.transform)
     for axis in ("y", "x"):
         data[axis].attrs.update(units="m", standard_name=f"projection_{axis}_coordinate")
@@ -107,16 +120,37 @@ def _one_grid(found: list[tuple[Path, store.LayerInfo]]) -> Grid:
     return first.grid
 
 
-def _dask(path: Path, info: store.LayerInfo) -> da.Array:
-    array = store.open_array(path / "data.zarr", info.kind)
+def _dask(path: Path, info: store.LayerInfo, array_name: str | None = None) -> da.Array:
+    """A layer's values, or another array of it."""
+    array = store.open_array(path / "data.zarr", array_name or info.kind)
     edges = array.chunks[-2:]
     chunks = (*array.chunks[:-2], *(e * CHUNKS_PER_BLOCK for e in edges))
-    name = f"{info.name}-{files.sha256(path / 'layer.json')}"
+    name = f"{info.name}-{array_name or info.kind}-{files.sha256(path / 'layer.json')}"
     return da.from_array(array, chunks=chunks, name=name)  # type: ignore[no-any-return, no-untyped-call]
 
 
+def _terrain(elevation: da.Array, pixel_m: float) -> dict[str, xr.Variable]:
+    """The terrain's layers, each block from its own elevation and a pixel around it."""
+    return {
+        name: xr.Variable(
+            ("y", "x"),
+            da.map_overlap(  # type: ignore[no-untyped-call]
+                slope.of,
+                elevation,
+                pixel_m=pixel_m,
+                depth=HALO_PX,
+                boundary="none",  # at the region's edge the land goes on as Horn's plane does
+                meta=np.empty((0, 0), np.float32),
+            ),
+            {"units": slope.units, "long_name": slope.long_name},
+        )
+        for name, slope in slopes.LAYERS.items()
+    }
+
+
 def _attrs(info: store.LayerInfo) -> dict[str, str]:
-    return {"units": info.units, "long_name": info.long_name}
+    named = {"units": info.units, "long_name": info.long_name}
+    return named | ({"vertical_datum": info.vertical} if info.vertical else {})
 
 
 def _image(images: list[tuple[Path, store.LayerInfo]]) -> xr.DataArray:
@@ -143,6 +177,46 @@ def _bands(path: Path, info: store.LayerInfo, bands: tuple[str, ...]) -> da.Arra
     lost = da.full_like(held[0], np.nan)  # type: ignore[no-untyped-call]
     planes = [held[info.bands.index(b)] if b in info.bands else lost for b in bands]
     return da.stack(planes)  # type: ignore[no-any-return, no-untyped-call]
+
+
+def _lineage(images: list[tuple[Path, store.LayerInfo]]) -> dict[str, xr.Variable]:
+    """Source and quality of images that were composed of scenes; nothing where none was."""
+    if not any(info.scenes for _, info in images):
+        return {}
+    ids = tuple(sorted({scene for _, info in images for scene in info.scenes}))
+    if len(ids) >= NO_SOURCE:
+        raise InputError(f"the images are of {len(ids):,} scenes; open fewer dates at a time")
+    sources = [
+        _source(p, i, ids) if i.scenes else _blank(i, np.uint16(NO_SOURCE)) for p, i in images
+    ]
+    qualities = [_dask(p, i, QUALITY) if i.scenes else _blank(i, np.uint8(0)) for p, i in images]
+    dims = ("time", "y", "x")
+    return {
+        "image_source": xr.Variable(dims, da.stack(sources), composed.source_words(ids)),  # type: ignore[no-untyped-call]
+        "image_quality": xr.Variable(dims, da.stack(qualities), QUALITY_WORDS),  # type: ignore[no-untyped-call]
+    }
+
+
+def _source(path: Path, info: store.LayerInfo, ids: tuple[str, ...]) -> da.Array:
+    """An image's numbers of scenes, as the scenes of all images are numbered."""
+    numbers = _dask(path, info, composed.SOURCE)
+    if info.scenes == ids:
+        return numbers
+    table = _renumbered(info.scenes, ids)
+    return da.map_blocks(lambda block: table[block], numbers, dtype=np.uint16)  # type: ignore[no-any-return, no-untyped-call]
+
+
+def _blank(info: store.LayerInfo, value: np.generic) -> da.Array:
+    """One value everywhere."""
+    edge = store.CHUNK_PX * CHUNKS_PER_BLOCK
+    return da.full(info.grid.shape, value, dtype=value.dtype, chunks=edge)  # type: ignore[no-any-return, no-untyped-call]
+
+
+def _renumbered(ids: tuple[str, ...], every: tuple[str, ...]) -> Sources:
+    """By an image's number of a scene, that among the scenes of all images."""
+    table = np.full(NO_SOURCE + 1, NO_SOURCE, np.uint16)
+    table[: len(ids)] = np.searchsorted(every, ids)
+    return table
 
 
 def _one_or_all(numbers: list[float]) -> float | list[float]:

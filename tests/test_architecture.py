@@ -46,6 +46,7 @@ OWNERS = {
     "matplotlib": ("io/figures",),
     "pyproj": ("crs",),
     "exactextract": ("coverage",),
+    "defusedxml": ("gf1/metadata",),
     "sklearn": ("models/",),
     "skops": ("models/",),
     "torch": ("models/", "diffusion/", "networks/", "distill/", "checkpoint"),

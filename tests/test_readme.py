@@ -10,6 +10,7 @@ import pytest
 import rasterio
 
 import carbonmap
+from carbonmap.landscape import County, clouds, county_grid, reflectance, shadows
 from tests.conftest import Folder
 
 ROOT = Path(__file__).parents[1]
@@ -22,9 +23,9 @@ needs_data = pytest.mark.skipif(
 )
 
 
-def commands():
-    """The shell lines of the section "Your own data"."""
-    block = re.search(r"## Your own data.*?```sh\n(.*?)```", README, re.DOTALL)[1]
+def commands(section="## Your own data"):
+    """The shell lines of a section."""
+    block = re.search(rf"{section}.*?```sh\n(.*?)```", README, re.DOTALL)[1]
     return [shlex.split(line) for line in block.splitlines() if line.strip()]
 
 
@@ -111,3 +112,23 @@ def test_stock_of_real_stands_is_the_method_by_hand(tmp_path):
     # straight edges of another projection: on the longest ones 3 millionths of the area
     np.testing.assert_allclose(made["total_t_c"], expected, rtol=1e-5)
     np.testing.assert_allclose(area / stands["MIAN_JI"], 1, atol=3e-4)
+
+
+def test_the_readme_makes_images_of_gf1_products(tmp_path):
+    """Word for word; what comes out is the county's own reflectance, to a hundredth or so."""
+    folder = Folder(tmp_path)
+    for words in commands("### From GF-1 WFV products"):
+        assert words[0] == "carbonmap"
+        folder.run(*words[1:])
+    stack = carbonmap.open_stack(tmp_path / "archive", "county")
+    assert [str(t)[:10] for t in stack["time"].values] == ["2020-02-15", "2020-11-15"]
+    grid = county_grid(512, 512)
+    for month in ("2020-02", "2020-11"):
+        image = stack["image"].sel(time=f"{month}-15").values
+        truth = reflectance(grid, County(), month)
+        clear = np.isfinite(image).all(axis=0) & ~clouds(grid, County(), month)
+        clear &= ~shadows(grid, County(), month)
+        assert clear.mean() > 0.8
+        for band, most in zip(truth, (0.02, 0.02, 0.02, 0.06), strict=True):
+            off = image[list(truth).index(band)][clear] - truth[band][clear]
+            assert np.sqrt(np.mean(off**2)) < most, (month, band)

@@ -1,6 +1,6 @@
 """Commands that make maps: build-labels, mask, train, predict, evaluate.
 
-What needs scikit-learn is imported by the command that needs it, since it takes a second to load.
+Each stage is imported by the command that runs it, since some take a second to load.
 """
 
 from __future__ import annotations
@@ -30,9 +30,7 @@ from carbonmap.errors import ConfigError
 from carbonmap.io.raster import Source
 from carbonmap.masks import Threshold
 from carbonmap.project import KINDS, Project
-from carbonmap.stages import labels as labels_
-from carbonmap.stages import mask as mask_
-from carbonmap.stages import scope
+from carbonmap.stages import region as region_
 
 SOURCE_FIELDS = ("layer", "volume_field", "id_field", "area_field", "species_field", "group_fields")
 
@@ -94,7 +92,9 @@ def build_labels(
     stratum: str | None,
 ) -> None:
     """Turn a forest INVENTORY into carbon-density labels, Mg C/ha."""
-    name, grid = scope.region_of(project, region)
+    from carbonmap.stages import labels as labels_
+
+    name, grid = region_.region_of(project, region)
     report = labels_.build_labels(
         project,
         name,
@@ -143,8 +143,10 @@ def mask(
     **how: Any,
 ) -> None:
     """Map where forest stands: 255 forest, 0 other land."""
+    from carbonmap.stages import mask as mask_
+
     refuse_other_method(method, how)
-    name, grid = scope.region_of(project, region)
+    name, grid = region_.region_of(project, region)
     rule, threads = existing(overwrite), project.output.threads
     if method == "threshold":
         if not how["dates"]:
@@ -218,7 +220,7 @@ def train(
     """Train a model on label pixels, with validation in blocks that it never sees."""
     from carbonmap.stages import train as train_
 
-    name, grid = scope.region_of(project, region)
+    name, grid = region_.region_of(project, region)
     periods, rule = parse_periods(dates), existing(overwrite)
     show(train_.train(project, name, grid, periods, labels, out, mask=mask, existing=rule), as_json)
 
@@ -245,7 +247,7 @@ def predict(
     """Map carbon density, Mg C/ha, for every date: REGION_YYYY-MM_carbon_density.tif."""
     from carbonmap.stages import predict as predict_
 
-    name, grid = scope.region_of(project, region)
+    name, grid = region_.region_of(project, region)
     periods, rule = parse_periods(dates), existing(overwrite)
     show(
         predict_.predict(project, name, grid, periods, model, out, mask=mask, existing=rule),

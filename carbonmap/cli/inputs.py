@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +24,13 @@ from carbonmap.cli.options import (
     with_project,
 )
 from carbonmap.errors import ConfigError
+from carbonmap.gf1 import SENSORS
+from carbonmap.io import naming
 from carbonmap.io.raster import Source
-from carbonmap.landscape import County, county_grid
 from carbonmap.project import Project
 from carbonmap.stages import ingest as ingest_
-from carbonmap.stages import scope, setup
-from carbonmap.stages import simulate as simulate_
+from carbonmap.stages import region as region_
+from carbonmap.stages import setup
 
 
 @main.command(cls=ProjectCommand)
@@ -87,7 +88,7 @@ def ingest_image(
     **how: Any,
 ) -> None:
     """One date's bands, such as blue=b2.tif,green=b3.tif,red=b4.tif,nir=b5.tif."""
-    name, grid = scope.region_of(project, region)
+    name, grid = region_.region_of(project, region)
     warping = config.changed(ingest_.Warping(), **how)
     report = ingest_.ingest_image(
         project.archive,
@@ -102,9 +103,10 @@ def ingest_image(
     show(report, as_json)
 
 
-def _ingest_layer(kind: str, help_text: str) -> None:
+def _ingest_layer(kind: str, help_text: str, *more: Callable[[Any], Any]) -> None:
     @ingest.command(kind, cls=ProjectCommand, help=help_text)
     @click.argument("files", nargs=-1, required=True, type=PATH)
+    @options(*more)
     @warp_options
     @with_project()
     def command(
@@ -113,9 +115,10 @@ def _ingest_layer(kind: str, help_text: str) -> None:
         region: str | None,
         overwrite: bool,
         as_json: bool,
+        heights: str | None = None,
         **how: Any,
     ) -> None:
-        name, grid = scope.region_of(project, region)
+        name, grid = region_.region_of(project, region)
         sources = [Source(path) for path in files]
         warping = config.changed(ingest_.Warping(), **how)
         report = ingest_.ingest_layer(
@@ -125,14 +128,28 @@ def _ingest_layer(kind: str, help_text: str) -> None:
             kind,
             sources,
             warping,
+            heights=heights,
             existing=existing(overwrite),
             threads=project.output.threads,
         )
         show(report, as_json)
 
 
-_ingest_layer("dem", "A digital elevation model in metres; many FILES become one mosaic.")
-_ingest_layer("canopy-height", "Canopy height in metres; many FILES become one mosaic.")
+_ingest_layer(
+    "dem",
+    "A digital elevation model in metres; many FILES become one mosaic. In a folder, files are "
+    "known by their names, such as AP_24748_FBD_F0520_RT1.dem.tif.",
+    click.option(
+        "--heights",
+        type=click.Choice(naming.DATUMS),
+        help="What heights are over; by the names of known products else.",
+    ),
+)
+_ingest_layer(
+    "canopy-height",
+    "Canopy height in metres; many FILES become one mosaic. In a folder, files are known by their "
+    "names, such as ETH_GlobalCanopyHeight_10m_2020_N24E102_Map.tif.",
+)
 
 
 def parse_bands(text: str) -> dict[str, list[Source]]:
@@ -167,9 +184,41 @@ def parse_bands(text: str) -> dict[str, list[Source]]:
     help="Rows and columns, px.",
 )
 @click.option("--seed", type=int, default=26, show_default=True, help="Which county.")
+@click.option(
+    "--gf1",
+    nargs=2,
+    type=click.IntRange(2, 32_768),
+    metavar="LINES SAMPLES",
+    help="Take its images as GF-1 L1A products of this size too, into FOLDER/gf1.",
+)
+@click.option(
+    "--sensor",
+    type=click.Choice(SENSORS),
+    default="WFV3",
+    show_default=True,
+    help="Camera of the products.",
+)
+@click.option("--gf1-month", "months", multiple=True, metavar="YYYY-MM", help="Of the products.")
+@click.option("--gf1-archive", "archive", is_flag=True, help="Products as .tar.gz files.")
 @overwrite_option
 @json_option
-def simulate(folder: Path, size: int, seed: int, overwrite: bool, as_json: bool) -> None:
+def simulate(
+    folder: Path,
+    size: int,
+    seed: int,
+    gf1: tuple[int, int] | None,
+    overwrite: bool,
+    as_json: bool,
+    **which: Any,
+) -> None:
     """Draw a county whose true carbon is known everywhere, into FOLDER."""
+    from carbonmap.landscape import County, county_grid
+    from carbonmap.stages import simulate as simulate_
+    from carbonmap.stages.simulate_gf1 import Scenes
+
     grid = county_grid(size, size, crs=config.crs_text("china-albers"))
-    show(simulate_.simulate(folder, grid, County(seed=seed), existing=existing(overwrite)), as_json)
+    scenes = Scenes(*gf1, **which) if gf1 else None
+    show(
+        simulate_.simulate(folder, grid, County(seed=seed), scenes, existing=existing(overwrite)),
+        as_json,
+    )

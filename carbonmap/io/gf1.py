@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from carbonmap.errors import InputError, MissingInput
+from carbonmap.errors import CarbonmapError, InputError, MissingInput
 from carbonmap.gf1 import VIEW_WARN_DEG, Scene, parse_rpb, parse_xml, require_fit, view_gap_deg
 from carbonmap.gf1.scene import PRODUCT_NAME
 from carbonmap.io import archives, files
@@ -231,6 +231,21 @@ def _require_image(path: Path, scene: Scene) -> None:
                 f"GF-1 image {path.name!r} has {opened.count} band(s) of {', '.join(kinds)}; a WFV "
                 f"L1A image has {BANDS} of uint16 (blue, green, red, nir)"
             )
+        _require_content(path, found)
+
+
+def _require_content(path: Path, shape: tuple[int, int]) -> None:
+    """Refuse an image of which most blocks were never written, by the rule that archives have.
+
+    Raises:
+        InputError: the file is far too small for an image of its size, however well it packs.
+    """
+    size, content = path.stat().st_size, 2 * BANDS * shape[0] * shape[1]
+    if content > max(archives.SMALL_BYTES, archives.MOST_GROWTH * size):
+        raise InputError(
+            f"GF-1 image {path.name!r} has {size:,} bytes for {content:,} of counts: most of it is "
+            f"not there; fetch the product again"
+        )
 
 
 def identify(path: Path) -> tuple[str, Json]:
@@ -238,11 +253,31 @@ def identify(path: Path) -> tuple[str, Json]:
 
     Raises:
         MissingInput: there is nothing, or a part of the product is missing.
-        InputError: it is several products, or none.
+        InputError: it is several products, or none, or may not be read.
     """
     path = Path(path)
-    if path.is_file() and archives.is_archive(path):
-        return archives.stem(path), {"archive": files.fingerprint(path)}
-    parts = _parts_of(path)
-    held = {part: files.fingerprint(_part(parts, part, path)) for part in PART_NAMES}
+    try:
+        if path.is_file() and archives.is_archive(path):
+            return _name_of(path), {"archive": files.fingerprint(path)}
+        parts = _parts_of(path)
+        held = {part: files.fingerprint(_part(parts, part, path)) for part in PART_NAMES}
+    except CarbonmapError:
+        raise
+    except OSError as error:
+        raise InputError(f"product {str(path)!r} cannot be read: {error}") from error
     return _part(parts, "xml", path).stem, held
+
+
+def _name_of(archive: Path) -> str:
+    """The name of an archive's product, which is the archive's own.
+
+    Raises:
+        InputError: it is no product's name; only the whole archive would tell what it holds.
+    """
+    name = archives.stem(archive)
+    if not PRODUCT_NAME.match(name):
+        raise InputError(
+            f"archive {str(archive)!r} does not have the name of a product, such as "
+            f"GF1_WFV3_E103.7_N25.6_20200827_L1A0005020371.tar.gz; give it that of its content"
+        )
+    return name

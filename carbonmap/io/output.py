@@ -93,13 +93,16 @@ class Work:
 
 
 @contextlib.contextmanager
-def claim(mark: Path, origin: Json, existing: Existing = Existing.REFUSE) -> Iterator[Work | None]:
+def claim(
+    mark: Path, origin: Json, existing: Existing = Existing.REFUSE, *, by_size: bool = False
+) -> Iterator[Work | None]:
     """Take an output for writing.
 
     Args:
         mark: the JSON file that will declare the output complete.
         origin: settings and input hashes, plain JSON values.
         existing: what to do about output of another origin.
+        by_size: judge finished files by their sizes, where reading them all takes long.
 
     Yields:
         None where the output is complete and of the same origin; else the work to do, with the
@@ -115,13 +118,13 @@ def claim(mark: Path, origin: Json, existing: Existing = Existing.REFUSE) -> Ite
     folder = mark.parent / f".{mark.stem}.work"
     with files.writing(mark):
         begun = folder.exists()
-    if not begun and _is_up_to_date(mark, origin, existing):
+    if not begun and _is_up_to_date(mark, origin, existing, by_size):
         yield None  # nothing is touched, so this holds in a read-only folder as well
         return
     with _lock(mark, folder):
         try:
             with files.writing(mark):
-                work = _admit(mark, folder, origin, existing)
+                work = _admit(mark, folder, origin, existing, by_size)
         except CarbonmapError:
             if not (folder / "origin.json").exists():  # nothing was begun here
                 shutil.rmtree(folder, ignore_errors=True)
@@ -129,13 +132,13 @@ def claim(mark: Path, origin: Json, existing: Existing = Existing.REFUSE) -> Ite
         yield work
 
 
-def _is_up_to_date(mark: Path, origin: Json, existing: Existing) -> bool:
+def _is_up_to_date(mark: Path, origin: Json, existing: Existing, by_size: bool) -> bool:
     """Whether there is nothing to do; of another origin and not to be replaced, it is refused."""
     finished = files.read_json(mark)
     if finished is None or existing is Existing.OVERWRITE:
         return False
     if finished.get("origin") == origin:
-        return not damaged(mark)
+        return not damaged(mark, by_size=by_size)
     if existing is Existing.REFUSE:
         raise OutputExists(_refusal(mark, finished.get("origin"), origin))
     return False
@@ -207,9 +210,11 @@ def write_mark(mark: Path, origin: Json, held: Json, report: Json) -> None:
     files.write_json(mark, {"format": FORMAT, "origin": origin, "files": held, "report": report})
 
 
-def _admit(mark: Path, folder: Path, origin: Json, existing: Existing) -> Work | None:
+def _admit(
+    mark: Path, folder: Path, origin: Json, existing: Existing, by_size: bool
+) -> Work | None:
     folder.mkdir(parents=True, exist_ok=True)
-    if _is_up_to_date(mark, origin, existing):
+    if _is_up_to_date(mark, origin, existing, by_size):
         shutil.rmtree(folder, ignore_errors=True)
         return None
     begun = files.read_json(folder / "origin.json")

@@ -126,6 +126,18 @@ def open_geotiff(path: str | Path, what: str = "raster") -> Iterator[rasterio.Da
         MissingInput: no such file.
         InputError: it is not a GeoTIFF, or it is damaged.
     """
+    source = open_handle(path, what)
+    with source, reading(Path(path), what):
+        yield source
+
+
+def open_handle(path: str | Path, what: str) -> rasterio.DatasetReader:
+    """A user's GeoTIFF opened by that driver alone, for whoever closes it himself.
+
+    Raises:
+        MissingInput: no such file.
+        InputError: it is not a GeoTIFF, or it is damaged.
+    """
     found = files.existing(path, what)
     with found.open("rb") as stream:
         if stream.read(4) not in MAGIC:
@@ -135,13 +147,11 @@ def open_geotiff(path: str | Path, what: str = "raster") -> Iterator[rasterio.Da
     try:
         with environment(), warnings.catch_warnings():
             warnings.simplefilter("ignore", NotGeoreferencedWarning)  # asked for by name later on
-            source = rasterio.open(found, driver="GTiff")
+            return rasterio.open(found, driver="GTiff")
     except RasterioError as error:
         raise InputError(
             f"{what} {str(path)!r} cannot be opened: {error}; is it complete?"
         ) from None
-    with source, reading(found, what):
-        yield source
 
 
 @contextlib.contextmanager

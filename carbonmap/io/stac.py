@@ -64,7 +64,13 @@ def item(
 
 
 def interval(date: str | None) -> tuple[datetime.datetime, datetime.datetime]:
-    """First and last instant, UTC, of a day or a month; of all time for None."""
+    """First and last instant, UTC, of a day, a month or a range of them; of all time for None.
+
+    A day by itself is its first instant.
+    """
+    if date is not None and "/" in date:
+        start, end = (interval(part)[n] for n, part in enumerate(date.split("/")))
+        return start, end.replace(hour=23, minute=59, second=59)
     if date is None:
         return EPOCH, datetime.datetime(9999, 12, 31, tzinfo=datetime.UTC)
     if len(date) == len("YYYY-MM-DD"):
@@ -97,9 +103,11 @@ def _stale(archive: Path) -> dict[Path, str]:
     drafts = Drafts()
     catalogue = pystac.Catalog("carbonmap-archive", "Layers on carbonmap's project grids")
     for folder in sorted(p for p in archive.iterdir() if p.is_dir()):
-        items = [_layer_item(path, info) for path, info in store.layers(archive, folder.name)]
-        if items:
-            catalogue.add_child(_collection(folder.name, items))
+        found = store.layers(archive, folder.name)
+        if found:
+            items = [_layer_item(path, info) for path, info in found]
+            spans = [interval(i.period or i.date) for _, i in found if i.date]
+            catalogue.add_child(_collection(folder.name, items, spans))
     catalogue.normalize_hrefs(str(archive.absolute()))
     catalogue.make_all_asset_hrefs_relative()  # so that the archive can be moved
     catalogue.save(pystac.CatalogType.SELF_CONTAINED, stac_io=drafts)
@@ -110,13 +118,17 @@ def _stale(archive: Path) -> dict[Path, str]:
     }
 
 
-def _collection(region: str, items: list[pystac.Item]) -> pystac.Collection:
+def _collection(
+    region: str,
+    items: list[pystac.Item],
+    spans: list[tuple[datetime.datetime, datetime.datetime]],
+) -> pystac.Collection:
     boxes: Any = [i.bbox for i in items]
     spatial = pystac.SpatialExtent(
         [[min(b[k] for b in boxes) for k in (0, 1)] + [max(b[k] for b in boxes) for k in (2, 3)]]
     )
-    dates = [i.datetime for i in items if i.datetime]
-    temporal = pystac.TemporalExtent([[min(dates, default=None), max(dates, default=None)]])
+    start, end = min((s for s, _ in spans), default=None), max((e for _, e in spans), default=None)
+    temporal = pystac.TemporalExtent([[start, end]])
     made = pystac.Collection(
         region,
         f"Layers of region {region}",
@@ -137,4 +149,6 @@ def _layer_item(path: Path, info: store.LayerInfo) -> pystac.Item:
     properties: Json = {"carbonmap:layer": info.kind, "carbonmap:units": info.units}
     if info.bands:
         properties["carbonmap:bands"] = list(info.bands)
-    return item(info.name, info.grid, info.date, properties, {"data": asset})
+    if info.scenes:
+        properties["carbonmap:scenes"] = list(info.scenes)
+    return item(info.name, info.grid, info.period or info.date, properties, {"data": asset})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from zarr.storage import LocalStore, WrapperStore
 from carbonmap.errors import CarbonmapError, CorruptData
 from carbonmap.grid import Grid
 from carbonmap.io import files
-from carbonmap.types import Json, Raster
+from carbonmap.types import Floats, Ints, Json
 
 CHUNK_PX = 1024
 """Edge of a chunk: 4 MB of float32, large enough to read fast, small enough to hold many; a
@@ -45,6 +45,10 @@ class LayerInfo:
         date: ISO date of an image; None for a static layer.
         scale: by which the files' values were multiplied.
         offset: what was added after that.
+        vertical: what elevations are measured from, ``ellipsoid`` or ``geoid``; None where nobody
+            said, and for other layers.
+        period: the month, day or range of days that an image was composed of; None for others.
+        scenes: ids of the scenes that it was composed of, by the numbers in its `source` array.
     """
 
     kind: str
@@ -55,6 +59,9 @@ class LayerInfo:
     date: str | None = None
     scale: float = 1.0
     offset: float = 0.0
+    vertical: str | None = None
+    period: str | None = None
+    scenes: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -68,7 +75,7 @@ class LayerInfo:
 
     def to_json(self) -> Json:
         """Plain values for the mark."""
-        return {
+        plain: Json = {
             "kind": self.kind,
             "grid": self.grid.to_json(),
             "bands": list(self.bands),
@@ -78,6 +85,9 @@ class LayerInfo:
             "scale": self.scale,
             "offset": self.offset,
         }
+        if self.period is not None:
+            plain |= {"period": self.period, "scenes": list(self.scenes)}
+        return plain | ({} if self.vertical is None else {"vertical": self.vertical})
 
     @classmethod
     def from_json(cls, value: Json) -> LayerInfo:
@@ -92,6 +102,9 @@ class LayerInfo:
             value["date"],
             value.get("scale", 1.0),  # marks of before they were remembered lack both
             value.get("offset", 0.0),
+            value.get("vertical"),
+            value.get("period"),
+            tuple(value.get("scenes", ())),
         )
 
 
@@ -132,46 +145,73 @@ def create(path: Path, info: LayerInfo) -> Array:
     Raises:
         WriteError: the disk is full or cannot be written.
     """
+    return open_draft(path, lambda draft: draw_layer(draft, info), (info.kind,))[info.kind]
+
+
+def open_draft(
+    path: Path, draw: Callable[[Path], object], names: Sequence[str]
+) -> dict[str, Array]:
+    """Arrays to be filled, drawn now or by the run that was interrupted.
+
+    Raises:
+        WriteError: the disk is full or cannot be written.
+    """
     with files.writing(path):
         if not path.exists():
             draft = path.with_name(f".{path.name}.partial")
             shutil.rmtree(draft, ignore_errors=True)
-            _draw(draft, info)
+            draw(draft)
             draft.replace(path)
         for left in path.rglob("*.partial"):  # chunks that a killed run was writing
             left.unlink()
         with zarr.config.set({"array.write_empty_chunks": True}):  # not kept in the store itself
-            return _array(zarr.open_group(path, mode="r+"), info.kind)
+            group = zarr.open_group(path, mode="r+")
+            return {name: _array(group, name) for name in names}
 
 
-def _draw(path: Path, info: LayerInfo) -> None:
+def draw_layer(path: Path, info: LayerInfo) -> zarr.Group:
     """Everything of a layer but its chunks."""
     group = zarr.open_group(path, mode="w", zarr_format=3)
-    dims = ("band", "y", "x") if info.bands else ("y", "x")
-    chunks = (1, CHUNK_PX, CHUNK_PX)[-len(dims) :]
+    words = {"units": info.units, "long_name": info.long_name}
+    draw_array(group, info.kind, info.shape, "float32", np.nan, words)
+    draw_axes(group, info.grid)
+    return group
+
+
+def draw_array(
+    group: zarr.Group,
+    name: str,
+    shape: tuple[int, ...],
+    dtype: str,
+    fill: float,
+    words: Json,
+    edge: int | None = None,
+) -> None:
+    """An array of a layer, ``(row, col)`` or ``(band, row, col)``, without its chunks.
+
+    Chunks have `CHUNK_PX` along their edges, or as many as `edge` says.
+    """
+    edge = edge or CHUNK_PX
     group.create_array(
-        info.kind,
-        shape=info.shape,
-        chunks=tuple(min(c, n) for c, n in zip(chunks, info.shape, strict=True)),
-        dtype="float32",
-        fill_value=np.nan,
+        name,
+        shape=shape,
+        chunks=tuple(min(c, n) for c, n in zip((1, edge, edge)[-len(shape) :], shape, strict=True)),
+        dtype=dtype,
+        fill_value=fill,
         compressors=[ZstdCodec(level=LEVEL, checksum=True)],
-        dimension_names=dims,
-        attributes={
-            "units": info.units,
-            "long_name": info.long_name,
-            "grid_mapping": "spatial_ref",
-        },
+        dimension_names=("band", "y", "x")[-len(shape) :],
+        attributes={**words, "grid_mapping": "spatial_ref"},
     )
-    for name, values in (("y", info.grid.y), ("x", info.grid.x)):
+
+
+def draw_axes(group: zarr.Group, grid: Grid) -> None:
+    """Coordinates of the pixels, and the CRS."""
+    for name, values in (("y", grid.y), ("x", grid.x)):
         axis = group.create_array(name, data=values, dimension_names=(name,))
         axis.attrs.update({"units": "m", "standard_name": f"projection_{name}_coordinate"})
     reference = group.create_array("spatial_ref", shape=(), dtype="int64", fill_value=0)
     reference.attrs.update(
-        {
-            "crs_wkt": info.grid.crs,
-            "GeoTransform": " ".join(map(repr, info.grid.transform.to_gdal())),
-        }
+        {"crs_wkt": grid.crs, "GeoTransform": " ".join(map(repr, grid.transform.to_gdal()))}
     )
 
 
@@ -182,7 +222,9 @@ def _array(group: zarr.Group, name: str) -> Array:
     return array
 
 
-def write_block(array: Array, band: int | None, roi: tuple[slice, slice], data: Raster) -> str:
+def write_block(
+    array: Array, band: int | None, roi: tuple[slice, slice], data: Floats | Ints
+) -> str:
     """Write one whole chunk and return its key, a path within the array's folder.
 
     Raises:

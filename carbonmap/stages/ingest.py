@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -17,7 +17,7 @@ from carbonmap.dates import check_day
 from carbonmap.errors import GridMismatch, InputError
 from carbonmap.features import BANDS
 from carbonmap.grid import Grid
-from carbonmap.io import files, mosaic, output, raster, stac, store
+from carbonmap.io import files, mosaic, naming, output, raster, stac, store
 from carbonmap.io.mosaic import Mosaic
 from carbonmap.io.output import Existing
 from carbonmap.io.raster import ByResolution, Source
@@ -134,15 +134,31 @@ def ingest_layer(
     sources: Sequence[Source],
     warping: Warping,
     *,
+    heights: str | None = None,
     existing: Existing = Existing.REFUSE,
     threads: int | None = None,
 ) -> Report:
-    """A static layer (``dem``, ``canopy-height``) from one file or many into the archive."""
+    """A static layer (``dem``, ``canopy-height``) from one file or many into the archive.
+
+    Of `sources`, some may be folders, in which files are known by their names. `heights` tells what
+    a DEM's heights are over, ``ellipsoid`` or ``geoid``; None goes by the names of its files.
+
+    Raises:
+        MissingInput: a folder holds no file of a known name.
+        InputError: a file cannot be what it is said to be, or heights are over several datums.
+    """
     what = KINDS[kind]
+    sources = [
+        replace(source, path=path)
+        for source in sources
+        for path in naming.find(kind, [source.path])
+    ]
+    vertical, note = naming.vertical(kind, [s.path for s in sources], heights)
     info = LayerInfo(
-        what.name, grid, (), what.units, what.long_name, None, warping.scale, warping.offset
-    )
-    return _ingest(archive, region, info, [sources], what, warping, existing, threads)
+        what.name, grid, (), what.units, what.long_name, None, warping.scale, warping.offset,
+        vertical,
+    )  # fmt: skip
+    return _ingest(archive, region, info, [sources], what, warping, existing, threads, note)
 
 
 def _ingest(
@@ -154,9 +170,12 @@ def _ingest(
     warping: Warping,
     existing: Existing,
     threads: int | None,
+    note: str | None = None,
 ) -> Report:
     sources = [[Source(s.path, s.band, _nodata(s, warping)) for s in group] for group in sources]
     notes = sorted({n for group in sources for s in group if (n := raster.check_source(s))})
+    if note:
+        notes.append(note)
     if kind.name == "image" and (lost := [b for b in BANDS if b not in info.bands]):
         notes.append(f"without {', '.join(lost)} no model can be trained on this image")
     _same_grid(archive, region, info)
@@ -164,12 +183,13 @@ def _ingest(
     with output.claim(folder / "layer.json", _origin(info, sources, warping), existing) as work:
         if work is None:
             stac.refresh(archive)  # a run may have been killed before it came to this
-            return Report(f"{folder} is up to date", {"layer": info.name, "state": "up to date"})
+            lines = [f"{folder} is up to date", *_unrecorded(archive, region, info)]
+            return Report("\n".join(lines), {"layer": info.name, "state": "up to date"})
         require_space(work, info.grid, max(1, len(info.bands)))
         facts = _fill(work, info, sources, kind, warping, threads or raster.cpu_threads())
         work.begin_publishing()
         data = folder / "data.zarr"
-        _replace_folder(work.folder / "data.zarr", data)
+        replace_folder(work.folder / "data.zarr", data)
         shares = facts["valid_share"]
         report: Json = {"layer": info.to_json(), "notes": notes, **facts}
         work.finish([p for p in sorted(data.rglob("*")) if p.is_file()], report)
@@ -184,11 +204,22 @@ def _nodata(source: Source, warping: Warping) -> float | None:
 
 
 def _origin(info: LayerInfo, sources: Sequence[Sequence[Source]], warping: Warping) -> Json:
+    named = naming.verticals([s.path for group in sources for s in group])
+    if named == {info.vertical}:  # what names tell, the sources below hold
+        info = replace(info, vertical=None)
     return {
         "layer": info.to_json(),
         "resampling": warping.resampling,
         "sources": [[raster.describe_source(s) for s in group] for group in sources],
     }
+
+
+def _unrecorded(archive: Path, region: str, info: LayerInfo) -> list[str]:
+    """That a finished layer does not tell a vertical datum which is known by now."""
+    held = next(i for _, i in store.layers(archive, region) if i.name == info.name)
+    if held.vertical == info.vertical:
+        return []
+    return [f"it does not record its heights' datum, {info.vertical}; --overwrite makes it do so"]
 
 
 def _same_grid(archive: Path, region: str, info: LayerInfo) -> None:
@@ -305,7 +336,7 @@ def _require_plausible(data: Raster, kind: Kind) -> None:
         )
 
 
-def _replace_folder(new: Path, final: Path) -> None:
+def replace_folder(new: Path, final: Path) -> None:
     """Put a finished folder in the place of an older one, all of it on the disk before."""
     with files.writing(final):
         files.sync_tree(new)

@@ -23,6 +23,7 @@ from carbonmap.labels import StandSums, stand_sums
 from carbonmap.lazy import open_stack
 from carbonmap.project import Project
 from carbonmap.stages import common, label_report, label_text, scope
+from carbonmap.stages import region as region_
 from carbonmap.stages.common import TILE_PX, Layers, Report
 from carbonmap.stages.label_report import Stock
 from carbonmap.stages.mask import check_mask, read_forest
@@ -163,7 +164,7 @@ def build_labels(
             assume_crs=project.inventory.assume_crs,
             keep_going=keep_going,
         )
-        stock = label_report.stock(inventory, profile, scope.outline_of(project, region), stratum)
+        stock = label_report.stock(inventory, profile, region_.outline_of(project, region), stratum)
         scene = Scene(stock, stack["canopy_height"], mask, work.folder)
         made = _maps(project, grid, out, origin, profile, region)
         common.require_space(work, grid, len(made))
@@ -194,7 +195,7 @@ def _origin(
     """Settings and inputs by which labels are known again."""
     return {
         "stage": "build-labels",
-        "region": scope.region_json(project, region, grid),
+        "region": region_.region_json(project, region, grid),
         "fields": dataclasses.asdict(fields)
         | {key: getattr(project.inventory, key) for key in ("encoding", "layer", "nodata")},
         "assume_crs": project.inventory.assume_crs,

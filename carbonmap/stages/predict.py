@@ -26,6 +26,7 @@ from carbonmap.io.maps import DENSITY_UNITS, MapFile
 from carbonmap.io.output import Existing
 from carbonmap.project import Project
 from carbonmap.stages import common, scope
+from carbonmap.stages import region as region_
 from carbonmap.stages.common import Report
 from carbonmap.stages.mask import check_mask, read_forest
 from carbonmap.tiles import Tile
@@ -166,7 +167,7 @@ def _one_map(
     _require_scale(stack, loaded.card, day)
     origin: Json = {
         "stage": "predict",
-        "region": scope.region_json(project, region, grid),
+        "region": region_.region_json(project, region, grid),
         "date": day,
         "model": loaded.sha256,
         "mask": files.sha256(mask) if mask else None,
@@ -180,7 +181,7 @@ def _one_map(
             return Report(f"{final} is up to date", {"map": str(final), "state": "up to date"})
         common.require_space(work, grid, 1)
         boxed = project.find_region(region).is_box
-        outline = None if boxed else scope.outline_of(project, region)
+        outline = None if boxed else region_.outline_of(project, region)
         job = Job(stack, grid, loaded, mask, outline)
         made = _map_file(project, region, grid, day, final, origin, loaded)
 

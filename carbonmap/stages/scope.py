@@ -1,4 +1,4 @@
-"""What a command works on: its region, its images, its layers, and a tile of them."""
+"""What a command works on: its images, its layers, and a tile of them."""
 
 from __future__ import annotations
 
@@ -6,46 +6,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import shapely
 import xarray as xr
 
 from carbonmap.errors import GridMismatch, MissingInput, ModelError
 from carbonmap.grid import Grid
-from carbonmap.io import files, stands, vector
+from carbonmap.io import files
 from carbonmap.lazy import image_days as days_of
 from carbonmap.lazy import open_stack, stack_grid
 from carbonmap.project import Project
-from carbonmap.regions import Region, region_grid
 from carbonmap.types import Json, Raster
-
-
-def grid_of(region: Region) -> Grid:
-    """The grid of a region, its boundary file read where it has one."""
-    if region.boundary is None:
-        return region_grid(region)
-    return region_grid(region, _boundary(region).bounds)
-
-
-def _boundary(region: Region) -> shapely.Geometry:
-    """What is inside a region's boundary file, in the region's CRS."""
-    assert region.boundary is not None  # asked for by regions that have one
-    return stands.read_boundary(
-        region.boundary, region.crs, layer=region.boundary_layer, assume_crs=region.boundary_crs
-    )
-
-
-def region_of(project: Project, name: str | None) -> tuple[str, Grid]:
-    """Name and grid of the region that a command works on."""
-    region = project.find_region(name)
-    return region.name, grid_of(region)
-
-
-def outline_of(project: Project, name: str) -> shapely.Geometry:
-    """The land of a region in its grid's CRS: its boundary, or the grid's box where it has none."""
-    region = project.find_region(name)
-    if region.boundary is None:
-        return shapely.box(*grid_of(region).bounds)
-    return _boundary(region)
 
 
 def require_grid(project: Project, name: str, grid: Grid) -> None:
@@ -62,15 +31,6 @@ def require_grid(project: Project, name: str, grid: Grid) -> None:
             want=grid,
             todo=f"set the region back, or delete {str(project.archive / name)!r} and ingest anew",
         )
-
-
-def region_json(project: Project, name: str, grid: Grid) -> Json:
-    """A region as output remembers it: its grid, and its boundary's content and reading."""
-    region, held = project.find_region(name), None
-    if region.boundary is not None:
-        held = vector.hash_inputs(region.boundary)
-        held |= {k: getattr(region, k) for k in ("boundary_layer", "boundary_crs")}
-    return {"name": name, "grid": grid.to_json(), "boundary": held}
 
 
 def one_image(archive: Path, region: str, dates: Sequence[str]) -> tuple[xr.Dataset, str]:

@@ -11,7 +11,7 @@ from carbonmap.errors import ConfigError, OutputExists
 from carbonmap.io import files, raster
 from carbonmap.io.output import Existing
 from carbonmap.regions import Region
-from carbonmap.stages import scope
+from carbonmap.stages import region as region_
 from carbonmap.stages.common import Report
 from carbonmap.types import Json
 
@@ -64,7 +64,7 @@ def init(
     if path.exists() and existing is not Existing.OVERWRITE:
         return Report(_kept(path, text, region, existing), facts)
     files.write_text(path, text)
-    known = scope.grid_of(region)
+    known = region_.grid_of(region)
     box = (
         "\na box is not a boundary: give the outline as `boundary` for totals"
         if region.is_box

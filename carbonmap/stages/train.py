@@ -26,6 +26,7 @@ from carbonmap.models.regressors import Regressor
 from carbonmap.project import Model, Project
 from carbonmap.splits import Role, assign_roles
 from carbonmap.stages import common, scope
+from carbonmap.stages import region as region_
 from carbonmap.stages.common import TILE_PX, Report
 from carbonmap.stages.labels import MARK, STAND, STANDS, TOTAL
 from carbonmap.stages.mask import check_mask, read_forest
@@ -176,7 +177,7 @@ def _origin(
     layers = [n for n in names if n != "image"] + [f"image_{day}" for day in days]
     return {
         "stage": "train",
-        "region": scope.region_json(project, region, grid),
+        "region": region_.region_json(project, region, grid),
         "model": dataclasses.asdict(project.model),
         "min_coverage": project.labels.min_coverage,
         "dates": list(days),
