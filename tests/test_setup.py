@@ -10,7 +10,8 @@ from carbonmap.cli import main
 from carbonmap.errors import ConfigError, InputError, OutputExists
 from carbonmap.io.output import Existing
 from carbonmap.project import Project
-from carbonmap.stages import scope, setup
+from carbonmap.stages import region as region_
+from carbonmap.stages import setup
 from tests.inventories import GRID
 
 BOX = {"crs": "EPSG:32648", "pixel_m": 16.0, "bounds": (0.0, 0.0, 1600.0, 1600.0)}
@@ -106,8 +107,8 @@ def test_a_boundarys_layer_is_asked_for_and_then_written_and_used(counties, tmp_
     told = {"boundary": counties, "boundary_layer": "xuanwei", **LATTICE}
     setup.init(tmp_path, "land", existing=Existing.OVERWRITE, **told)
     project = config.load(tmp_path / config.FILE)
-    assert scope.grid_of(project.region["land"]).shape == (200, 200)
-    assert scope.outline_of(project, "land").area == 3200**2
+    assert region_.grid_of(project.region["land"]).shape == (200, 200)
+    assert region_.outline_of(project, "land").area == 3200**2
 
 
 def test_a_boundarys_crs_is_asked_for_and_then_written_and_used(tmp_path):
@@ -120,7 +121,7 @@ def test_a_boundarys_crs_is_asked_for_and_then_written_and_used(tmp_path):
     told = {"boundary": path, "boundary_crs": "EPSG:4490", **LATTICE}
     setup.init(tmp_path, "land", existing=Existing.OVERWRITE, **told)
     project = config.load(tmp_path / config.FILE)
-    assert scope.outline_of(project, "land").area == pytest.approx(1600**2, rel=1e-6)
+    assert region_.outline_of(project, "land").area == pytest.approx(1600**2, rel=1e-6)
 
 
 def test_the_command_line_hands_on_layer_and_crs(counties, tmp_path, monkeypatch):
@@ -139,7 +140,7 @@ def test_another_layer_of_the_same_file_is_another_region(counties):
         for layer in ("huize", "xuanwei")
     ]
     held = [
-        scope.region_json(Project(region={"land": land}, archive=counties.parent), "land", GRID)
+        region_.region_json(Project(region={"land": land}, archive=counties.parent), "land", GRID)
         for land in lands
     ]
     assert held[0] != held[1]

@@ -154,7 +154,7 @@ def _lock(mark: Path, folder: Path) -> Iterator[None]:
         except Timeout:
             raise OutputBusy(
                 f"{str(mark)!r} is being written by another run ({_owner(folder)}); wait for it, "
-                f"or choose another output with -o"
+                f"or write elsewhere"
             ) from None
     try:
         yield

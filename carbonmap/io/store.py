@@ -297,7 +297,9 @@ def _reading(path: Path) -> Iterator[None]:
     except CarbonmapError:
         raise
     except (RuntimeError, ValueError, KeyError, OSError) as error:
-        raise CorruptData(f"layer {str(path)!r} is damaged: {error}; ingest it again") from error
+        raise CorruptData(
+            f"layer {str(path)!r} is damaged: {error}; ingest it again with --overwrite"
+        ) from error
 
 
 def layers(archive: Path, region: str) -> list[tuple[Path, LayerInfo]]:

@@ -1,15 +1,18 @@
 """A small county whose region lies across four tiles, and what clean runs make of it."""
 
+import http.server
 import re
 import shutil
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
 import pytest
 
 from tests.conftest import SIZE, Folder
+from tests.faults import gf1_place
 from tests.faults.harm import COMMANDS, products, run
 
 collect_ignore_glob = [] if sys.platform == "linux" else ["test_*.py"]
@@ -103,3 +106,39 @@ def disk(tmp_path):
         pytest.skip(f"no file system can be mounted here: {done.stderr.strip()}")
     yield made
     subprocess.run(["umount", "-l", made.path], check=True)
+
+
+@pytest.fixture
+def listener():
+    """A web server on this machine, and the requests that it got."""
+    hits = []
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            hits.append(self.path)
+            self.send_error(404)
+
+        do_HEAD = do_GET
+
+        def log_message(self, *args):
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}", hits
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@pytest.fixture(scope="session")
+def region_and_products(tmp_path_factory):
+    """A region with its DEM and two GF-1 products. Do not write into it: take `spot`."""
+    return gf1_place.build(tmp_path_factory.mktemp("gf1") / "place")
+
+
+@pytest.fixture
+def spot(region_and_products, tmp_path):
+    """A copy of it to hurt."""
+    return gf1_place.copy_of(region_and_products, tmp_path / "place")

@@ -115,6 +115,7 @@ _server.set_forkserver_preload(
         "matplotlib.backends.backend_agg",
         "carbonmap.stages.train",
         "carbonmap.stages.predict",
+        "carbonmap.stages.gf1.batch",
     ]
 )
 

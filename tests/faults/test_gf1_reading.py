@@ -5,10 +5,8 @@ ENGINEERING C4, rows 6, 8, 10, 12 and 13; archives (row 11) are in tests/io/test
 """
 
 import contextlib
-import http.server
 import resource
 import shutil
-import threading
 
 import pytest
 import rasterio
@@ -81,30 +79,6 @@ def test_an_image_cut_short_never_crashes_and_is_refused_where_its_head_is_gone(
     else:
         with contextlib.suppress(CarbonmapError):  # any other error is a crash
             gf1.open_product(product, unpack)
-
-
-@pytest.fixture
-def listener():
-    """A web server on this machine, and the requests that it got."""
-    hits = []
-
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_GET(self):
-            hits.append(self.path)
-            self.send_error(404)
-
-        do_HEAD = do_GET
-
-        def log_message(self, *args):
-            pass
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}", hits
-    server.shutdown()
-    thread.join()
-    server.server_close()
 
 
 VRT = (

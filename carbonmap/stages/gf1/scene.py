@@ -160,11 +160,11 @@ def _make(
     land_m, relief_m = raw.require_heights(placing, scene.height, scene.width, threads)
     placing = dataclasses.replace(placing, relief_m=relief_m)
     placing, told = _registered(place, placing, land_m, options, work, threads)
+    air = judge.air_of(placing, optics, found, land_m, options)
     waiting = work.folder / raw.DRAFT
     draft = scenes.create_draft(waiting, grid, len(BANDS), FACTOR)
     raw.place(placing, draft, work, threads, scene.id)
     placed = scenes.open_placed(waiting)
-    air = judge.air_of(placing, optics, found, land_m, options)
     found_clouds = clouds.clouds_of(Sight(placed, placing, optics), options, work, scene.id)
     cloudy = None if found_clouds is None else found_clouds.cloudy
     relief = raw.relief_of(work)
