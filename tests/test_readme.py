@@ -2,6 +2,7 @@
 
 import json
 import re
+import runpy
 import shlex
 from pathlib import Path
 
@@ -132,3 +133,7 @@ def test_the_readme_makes_images_of_gf1_products(tmp_path):
         for band, most in zip(truth, (0.02, 0.02, 0.02, 0.06), strict=True):
             off = image[list(truth).index(band)][clear] - truth[band][clear]
             assert np.sqrt(np.mean(off**2)) < most, (month, band)
+    script = runpy.run_path(str(ROOT / "examples/draw_scene.py"))
+    product = next((tmp_path / "county/gf1").glob("GF1_*"))
+    script["main"](product, tmp_path / "archive", "county", tmp_path / "scene.png")
+    assert (tmp_path / "scene.png").stat().st_size > 10_000
