@@ -54,7 +54,8 @@ def coefficients(
 ) -> Coefficients:
     """The coefficients of a whole scene, for `surface`.
 
-    Aerosols lie low: over ground at ``h`` there are ``aod · exp(−(h − aod_at_m) / 2 km)``.
+    Aerosols lie low: over ground at ``h`` there are ``aod · exp(−(h − aod_at_m) / 2 km)``, and no
+    more than the table holds: over the lowest valleys of high mountains the air of its end.
 
     Args:
         table: from `parse_table`.
@@ -66,13 +67,14 @@ def coefficients(
         atmosphere: whose gases.
 
     Raises:
-        InputError: something is out of the table's range, the AOD over the lowest land included.
+        InputError: the geometry or the AOD itself is out of the table's range.
         ConfigError: there is no such atmosphere.
     """
     low, high = land_m
     steps = max(1, math.ceil((high - low) / LEVEL_M))
     levels = np.linspace(low, high, steps + 1)
-    aods = aod * np.exp((aod_at_m - levels) / AEROSOL_SCALE_M)
+    most = max(aod, float(table.axes["aod_550"][-1]))
+    aods = np.minimum(aod * np.exp((aod_at_m - levels) / AEROSOL_SCALE_M), most)
     values = [
         [coefficients_at(table, g, a, h, atmosphere) for a, h in zip(aods, levels, strict=True)]
         for g in geometries

@@ -86,14 +86,14 @@ class Candidate:
             tile; `Quality.OUTSIDE` where the scene does not reach. Beyond the region, where nobody
             looked, 0.
         days: between the scene and the target date, of either sign.
-        view_zenith_deg: how far the camera looked aside, at the scene's centre.
+        view_zenith_deg: how far the camera looked aside, one number or one a pixel of the tile.
     """
 
     number: int
     image: Floats
     quality: QualityBits
     days: float
-    view_zenith_deg: float
+    view_zenith_deg: Raster | float
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,6 @@ taken off everywhere.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -80,37 +79,23 @@ def dark_object(histogram: Ints, toa_per_count: Floats, toa_at_zero: Floats) -> 
     return DarkObject(count, toa, path, tuple(_notes(toa, haze)))
 
 
-def subtract_haze(toa: Floats, path: Floats, transmittance: Floats | float = 1.0) -> Floats:
-    """Surface reflectance ``(ρ − ρ_path) / T``.
+def subtract_haze(toa: Floats, path: Floats) -> Floats:
+    """Surface reflectance ``ρ − ρ_path``, Chavez's DOS of 1988.
 
-    ``T = 1`` is Chavez's DOS of 1988 and the default. By 6S (AOD 0.1 to 0.5 at 2 km) it leaves land
-    6 to 37 % too dark, more under a low sun, and evenly over a scene. COST (1996,
-    `cost_transmittance`) is within 14 % at a sun zenith of 35°, but up to 80 % too bright from 50°
-    on, Yunnan's winter. Land darker than the dark object comes out below 0 and stays so: noise has
-    two sides, and cutting one off would brighten.
+    By 6S (AOD 0.1 to 0.5 at 2 km) it leaves land 6 to 37 % too dark, more under a low sun, and
+    evenly over a scene: the light that the air takes on its way is not given back. His COST of 1996
+    divides by cos θ_z for that. It is within 14 % at a sun zenith of 35°, but up to 80 % too bright
+    from 50° on, Yunnan's winter, and so it is left out. Land darker than the dark object comes out
+    below 0 and stays so: noise has two sides, and cutting one off would brighten.
 
     Args:
         toa: reflectance at the top of the atmosphere, ``(band, row, col)``.
         path: ``ρ_path``, ``(band,)``.
-        transmittance: ``T`` of the air, both ways, one number or ``(band,)``.
 
     Returns:
         Same shape and dtype.
     """
-    haze, through = (
-        np.broadcast_to(np.asarray(x, toa.dtype), len(toa))[:, None, None]
-        for x in (path, transmittance)
-    )
-    return np.asarray((toa - haze) / through)
-
-
-def cost_transmittance(sun_zenith: float) -> float:
-    """Transmittance of the COST method (Chavez 1996): ``cos θ_z`` down, 1 up, in every band.
-
-    Args:
-        sun_zenith: radians.
-    """
-    return math.cos(sun_zenith)
+    return np.asarray(toa - np.asarray(path, toa.dtype)[:, None, None])
 
 
 def _notes(toa: Floats, haze: Floats) -> list[str]:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from carbonmap.calibration import Calibration
 from carbonmap.errors import InputError
 from carbonmap.quality import Quality, QualityBits
+from carbonmap.sun import J2000, mean_anomaly
 from carbonmap.types import Bool, Floats
 
 Counts = NDArray[np.unsignedinteger[Any]]
@@ -25,9 +26,6 @@ LOST_SHARE = 0.5
 """Share of zeros above which a line is lost. Dark current and the sky's light keep counts above 0,
 except in deep shadow and over clear water in the near infrared, which hardly ever fill half of a
 line of 190 km; and a line that broke off on its way down may hold something at its beginning."""
-
-J2000 = datetime.datetime(2000, 1, 1, 12, tzinfo=datetime.UTC)
-"""Epoch of the almanac's formulas."""
 
 
 def radiance(counts: Counts | Floats, calibration: Calibration) -> Floats:
@@ -81,7 +79,7 @@ def earth_sun_distance(day: datetime.date) -> float:
 
     (Astronomical Almanac, low-precision formulas for the sun, 1950–2050.)
     """
-    g = _anomaly((day - J2000.date()).days)
+    g = mean_anomaly((day - J2000.date()).days)
     return 1.00014 - 0.01671 * math.cos(g) - 0.00014 * math.cos(2 * g)
 
 
@@ -119,8 +117,3 @@ def count_quality(counts: Counts, missing: Bool, saturation: int = SATURATION) -
 
 def _by_band(values: tuple[float, ...]) -> Floats:
     return np.asarray(values, np.float32)[:, None, None]
-
-
-def _anomaly(days: float) -> float:
-    """The sun's mean anomaly, radians, so many days after J2000."""
-    return math.radians(357.528 + 0.9856003 * days)

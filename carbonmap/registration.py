@@ -93,14 +93,15 @@ class Shift:
     Args:
         rows: how far down the scene must be moved, px; None where the patches do not decide.
         cols: likewise, to the right.
-        spread: scatter of the patches that agree, px, by the median absolute deviation.
+        spread: scatter of the patches that agree, px, by the median absolute deviation; None where
+            none agree.
         patches: how many agree.
         reason: why there is no decision, as a sentence; empty where there is one.
     """
 
     rows: float | None
     cols: float | None
-    spread: float
+    spread: float | None
     patches: int
     reason: str = ""
 
@@ -184,7 +185,7 @@ def combine(shifts: Sequence[PatchShift], settings: MatchSettings) -> Shift:
         return Shift(
             None,
             None,
-            float("nan"),
+            None,
             len(sure),
             f"{len(sure)} of {len(shifts)} patches have a texture in common with the reference "
             f"(correlation of at least {settings.confidence:g}); {settings.patches} are needed",
@@ -193,9 +194,11 @@ def combine(shifts: Sequence[PatchShift], settings: MatchSettings) -> Shift:
     off = np.abs(found - np.median(found, axis=0))
     bound = settings.outlier * np.maximum(MAD * np.median(off, axis=0), settings.agree_px)
     agree = (off <= bound).all(axis=1)
-    rows, cols = np.median(found[agree], axis=0) if agree.any() else (0.0, 0.0)
+    if not agree.any():
+        return Shift(None, None, None, 0, f"{len(sure)} patches agree on no shift")
+    rows, cols = np.median(found[agree], axis=0)
     off = np.abs(found[agree] - (rows, cols))
-    spread = float(MAD * np.median(off, axis=0).max()) if agree.any() else float("nan")
+    spread = float(MAD * np.median(off, axis=0).max())
     count = int(agree.sum())
     if count < settings.patches or 2 * count < len(sure) or spread > settings.scatter_px:
         return Shift(

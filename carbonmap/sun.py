@@ -101,26 +101,33 @@ def sun_field(
     return SunField(
         np.maximum(zeniths + (zenith - zenith_0), 0),
         _turned(azimuths + (azimuth - azimuth_0)),
-        float(np.degrees(_between(zenith, azimuth, zenith_0, azimuth_0))),
+        float(np.degrees(angle_between(zenith, azimuth, zenith_0, azimuth_0))),
     )
 
 
-def grid_azimuth(azimuth: ArrayLike, convergence: ArrayLike) -> Angles:
-    """An azimuth from true north as one from grid north, radians in [0, 2π).
+def angle_between(
+    zenith: ArrayLike, azimuth: ArrayLike, zenith_0: ArrayLike, azimuth_0: ArrayLike
+) -> Angles:
+    """Angle between two directions, by the haversine, which keeps small ones; all in radians.
 
-    Args:
-        azimuth: radians clockwise from true north.
-        convergence: of the meridian, radians: grid north's azimuth from true north, positive where
-            the grid's columns lean east (PROJ's ``meridian_convergence``).
+    sin²(γ/2) = sin²((θ − θ₀)/2) + sin θ sin θ₀ sin²((φ − φ₀)/2)
     """
-    return _turned(np.asarray(azimuth) - np.asarray(convergence))
+    rise = np.sin(np.subtract(zenith, zenith_0) / 2) ** 2
+    turn = np.sin(zenith) * np.sin(zenith_0) * np.sin(np.subtract(azimuth, azimuth_0) / 2) ** 2
+    return np.asarray(2 * np.arcsin(np.sqrt(np.minimum(rise + turn, 1))))
+
+
+def mean_anomaly(days: float) -> float:
+    """The sun's mean anomaly so many days after `J2000`, radians (Meeus, eq. 25.3)."""
+    t = days / 36525
+    return float(np.radians(357.52911 + 35999.05029 * t - 0.0001537 * t * t))
 
 
 def _apparent_place(when: datetime) -> tuple[float, float]:
     """Right ascension and declination, radians (Meeus, eq. 25.2 to 25.8)."""
     t = _days(when) / 36525
     mean_longitude = 280.46646 + 36000.76983 * t + 0.0003032 * t * t
-    m = np.radians(357.52911 + 35999.05029 * t - 0.0001537 * t * t)
+    m = mean_anomaly(_days(when))
     centre = (
         (1.914602 - 0.004817 * t - 0.000014 * t * t) * np.sin(m)
         + (0.019993 - 0.000101 * t) * np.sin(2 * m)
@@ -146,13 +153,6 @@ def _days(when: datetime) -> float:
             f"ReceiveTime UTC: say which"
         )
     return (when - J2000).total_seconds() / 86400
-
-
-def _between(zenith: float, azimuth: float, zenith_0: Angles, azimuth_0: Angles) -> Angles:
-    """Angle between two directions, by the haversine, which keeps small ones."""
-    rise = np.sin((zenith - zenith_0) / 2) ** 2
-    turn = np.sin(zenith) * np.sin(zenith_0) * np.sin((azimuth - azimuth_0) / 2) ** 2
-    return np.asarray(2 * np.arcsin(np.sqrt(np.minimum(rise + turn, 1))))
 
 
 def _turned(angle: ArrayLike) -> Angles:

@@ -9,7 +9,7 @@ import pytest
 import rasterio
 from rasterio.errors import NotGeoreferencedWarning
 
-from carbonmap.gf1.camera import KEYS
+from carbonmap.gf1.camera import RPB_KEYS
 from carbonmap.rpc import Rpc
 from carbonmap.sun import sun_degrees
 
@@ -60,7 +60,7 @@ def rpb(rpc=None):
     """A camera as RPB text."""
     rpc = rpc or camera()
     lines = ['satId = "XXX";', "BEGIN_GROUP = IMAGE", "\terrBias =   1.0;"]
-    for key, ours in KEYS.items():
+    for key, ours in RPB_KEYS.items():
         value = getattr(rpc, ours)
         if isinstance(value, tuple):
             inner = ",\n".join(f"\t\t\t{v:+.17E}" for v in value)

@@ -44,6 +44,7 @@ class Shot:
     view: float = 0.0
     long_name: str = "surface reflectance"
     bands: tuple = ("red", "nir")
+    corrections: str = ""
 
 
 def region_grid(shape):
@@ -61,8 +62,9 @@ def keep(archive, grid, shot):
     here = grid.roi_of(part)
     when = f"{shot.day}T04:00:00+00:00"
     info = SceneInfo(
-        shot.id, part, shot.bands, when, "WFV3", 30.0, 120.0, shot.view, 100.0, shot.long_name
-    )
+        shot.id, part, shot.bands, when, "WFV3", 30.0, 120.0, shot.view, 100.0, shot.long_name,
+        corrections=shot.corrections,
+    )  # fmt: skip
     folder = scenes.folder_of(archive, REGION, shot.id)
     image, quality = scenes.create(folder / "data.zarr", info)
     for roi in store.chunk_rois(part.shape, image.chunks):

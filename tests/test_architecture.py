@@ -46,7 +46,7 @@ OWNERS = {
     "matplotlib": ("io/figures",),
     "pyproj": ("crs",),
     "exactextract": ("coverage",),
-    "defusedxml": ("gf1/metadata",),
+    "defusedxml": ("gf1/document",),
     "sklearn": ("models/",),
     "skops": ("models/",),
     "torch": ("models/", "diffusion/", "networks/", "distill/", "checkpoint"),

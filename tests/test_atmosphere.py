@@ -96,8 +96,13 @@ def test_land_darker_than_the_air_comes_out_below_zero_and_is_not_cut():
 
 
 def test_aerosols_thicken_towards_the_valley_until_the_table_ends():
-    with pytest.raises(InputError, match=r"optical depth is 2\.175"):
-        coefficients(TABLE, [HERE], 0.8, 2000.0, (0.0, 4000.0))
+    air = coefficients(TABLE, [HERE], 0.8, 2000.0, (0.0, 4000.0))
+    most = float(TABLE.axes["aod_550"][-1])
+    for level, height in enumerate(np.linspace(0.0, 4000.0, air.values.shape[-1])):
+        here = coefficients_at(TABLE, HERE, min(0.8 * np.exp((2000 - height) / 2000), most), height)
+        assert np.allclose(air.values[:, :, 0, level], here, rtol=1e-6), height
+    with pytest.raises(InputError, match=r"optical depth is 1\.2"):
+        coefficients(TABLE, [HERE], 1.2, 0.0, (0.0, 100.0))
 
 
 @pytest.mark.parametrize("aod", [0.02, 0.15, 0.33, 0.7])

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 import pytest
 
 from carbonmap.darkobject import (
     DARK_REFLECTANCE,
     MIN_PIXELS,
-    cost_transmittance,
     dark_object,
     subtract_haze,
 )
@@ -90,13 +87,3 @@ def test_the_dark_object_comes_out_at_one_percent_and_darker_land_below_zero():
     assert got.dtype == np.float32
     np.testing.assert_allclose(got, DARK_REFLECTANCE, atol=1e-6)
     assert (subtract_haze(toa / 2, found.path)[0] < 0).all()
-
-
-def test_cost_divides_by_the_cosine_of_the_suns_zenith():
-    toa = np.full((4, 1, 1), 0.2)
-    zenith = math.radians(40)
-    plain = subtract_haze(toa, HAZE)
-    got = subtract_haze(toa, HAZE, cost_transmittance(zenith))
-    np.testing.assert_allclose(got, plain / math.cos(zenith))
-    by_band = subtract_haze(toa, HAZE, np.array([0.8, 0.9, 0.95, 1]))
-    np.testing.assert_allclose(by_band.ravel(), (0.2 - HAZE) / [0.8, 0.9, 0.95, 1])

@@ -101,17 +101,20 @@ def test_a_scenes_own_words_come_back():
 @pytest.mark.parametrize(
     ("encoding", "declared"),
     [("utf-8-sig", "UTF-8"), ("utf-16", "UTF-16"), ("gb18030", "GB2312"), ("gb18030", "gbk"),
-     ("utf-8", "UTF-8"), ("iso-8859-1", "ISO-8859-1")],
+     ("utf-8", "UTF-8"), ("utf-8", "utf8"), ("gb18030", "GB_2312-80"), ("gb18030", "cp936"),
+     ("gb18030", "GB18030"), ("iso-8859-1", "ISO-8859-1"), ("iso-8859-1", "latin1"),
+     ("cp1252", "Windows-1252"), ("ascii", "US-ASCII"), ("big5", "Big5")],
 )  # fmt: skip
 def test_every_encoding_in_which_products_are_written_is_read(encoding, declared):
-    more = {} if encoding == "iso-8859-1" else {"Station": "密云接收站"}
+    chinese = encoding.startswith(("utf", "gb"))
+    more = {"Station": "密云接收站"} if chinese else {}
     assert gf1.parse_xml(xml(encoding, declared, **more), FILE) == parse()
 
 
 def test_an_encoding_that_is_none_or_does_not_fit_is_named():
-    with pytest.raises(InputError, match="in 'klingon', which is no known encoding"):
+    with pytest.raises(InputError, match=r"encoding 'klingon'; want utf-8, .*: save it as UTF-8"):
         gf1.parse_xml(xml("utf-8", "klingon"), FILE)
-    with pytest.raises(InputError, match="are not utf-8, in which it says"):
+    with pytest.raises(InputError, match="are not utf-8, the encoding in which it says"):
         gf1.parse_xml(xml("gb18030", "UTF-8", Station="密云"), FILE)
 
 
@@ -186,6 +189,21 @@ def test_two_times_that_differ_are_told_and_past_an_hour_refused(minutes, notes)
         scene = parse(ReceiveTime=other)
         assert scene.acquired == WHEN
         assert len(scene.notes) == notes
+
+
+@pytest.mark.parametrize(
+    ("mode", "modes"),
+    [("G1,G1,G1,G1", "G1"), ("G0,G0,G0,G2", "G2"), ("G3,G1,G1,G0", "G1, G3"), ("x" * 99, "x{9}")],
+)
+def test_gains_of_another_mode_are_told_since_the_table_may_not_hold(mode, modes):
+    (note,) = parse(GainMode=mode).notes
+    assert re.search(rf"GainMode .*{modes}.* of G0.*--gain", note)
+    assert len(note) < 300
+
+
+@pytest.mark.parametrize("mode", ["G0,G0,G0,G0", "G0", " g0, g0 ,G0,G0", "", None])
+def test_the_standard_gains_and_no_word_of_them_are_no_news(mode):
+    assert parse(GainMode=mode).notes == ()
 
 
 def test_a_day_before_the_launch_is_refused():
@@ -318,7 +336,7 @@ def test_case_spaces_semicolons_and_exponents_do_not_matter(change):
     assert gf1.parse_rpb(change(rpb()), "a.rpb") == camera()
 
 
-@pytest.mark.parametrize("key", list(camera_.KEYS))
+@pytest.mark.parametrize("key", list(camera_.RPB_KEYS))
 def test_a_missing_repeated_or_garbled_key_is_named(key):
     statement = re.search(rf"{key} = [^;]+;", rpb())[0]
     for text, says in (

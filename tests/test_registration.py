@@ -143,6 +143,14 @@ def test_the_spread_is_that_of_the_patches():
     assert combine(agreeing(2000, sd=0.2), SETTINGS).spread == pytest.approx(0.2, rel=0.1)
 
 
+def test_a_spread_of_none_that_agree_is_none():
+    narrow = MatchSettings(outlier=0.5)
+    got = combine(agreeing(3, rows=9) + agreeing(3, rows=-9), narrow)
+    assert (got.rows, got.spread, got.patches) == (None, None, 0)
+    assert got.reason == "6 patches agree on no shift"
+    assert combine([NO_SHIFT] * 9, narrow).spread is None
+
+
 def test_the_order_of_patches_does_not_matter():
     patches = agreeing(11)
     assert combine(patches, SETTINGS) == combine(patches[::-1], SETTINGS)

@@ -6,13 +6,12 @@ import math
 from datetime import UTC, datetime, timedelta, timezone
 
 import numpy as np
-import pyproj
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from carbonmap.errors import InputError
-from carbonmap.sun import SUSPECT_DEG, grid_azimuth, sun_field, sun_position
+from carbonmap.sun import SUSPECT_DEG, angle_between, sun_field, sun_position
 
 BEIJING = timezone(timedelta(hours=8))
 
@@ -120,14 +119,16 @@ def test_the_shifted_sun_never_passes_the_zenith_and_azimuth_stays_in_one_turn()
     assert ((field.azimuth >= 0) & (field.azimuth < 2 * np.pi)).all()
 
 
-@pytest.mark.parametrize("lon", [99.0, 103.5])
-def test_grid_azimuth_is_the_bearing_on_the_map(lon):
-    """A step of 100 m towards the sun, projected, against PROJ's own convergence."""
-    utm = pyproj.Proj("EPSG:32648")
-    azimuth = math.radians(130)
-    there = pyproj.Geod(ellps="WGS84").fwd(lon, 26.0, math.degrees(azimuth), 100)[:2]
-    (x0, y0), (x1, y1) = utm(lon, 26.0), utm(*there)
-    convergence = math.radians(utm.get_factors(lon, 26.0).meridian_convergence)
-    assert abs(convergence) > 0.01
-    bearing = math.atan2(x1 - x0, y1 - y0)
-    assert grid_azimuth(azimuth, convergence) == pytest.approx(bearing, abs=1e-4)
+DIRECTION = st.tuples(st.floats(0, math.pi), st.floats(-math.pi, 2 * math.pi))
+
+
+@given(DIRECTION, DIRECTION)
+def test_the_angle_between_two_directions_is_that_of_their_vectors(one, other):
+    got = float(angle_between(*one, *other))
+    assert got == pytest.approx(math.radians(apart(one, other)), abs=3e-8)
+    assert got == pytest.approx(float(angle_between(*other, *one)), abs=1e-15)
+
+
+def test_small_angles_are_kept():
+    assert angle_between(0.5, 1, 0.5 + 1e-9, 1) == pytest.approx(1e-9, rel=1e-6)
+    assert angle_between(math.pi / 2, 1, math.pi / 2, 1 + 1e-9) == pytest.approx(1e-9, rel=1e-6)

@@ -15,6 +15,7 @@ import click
 
 from carbonmap import config, progress
 from carbonmap.errors import CarbonmapError
+from carbonmap.io import files
 from carbonmap.io.output import Existing
 from carbonmap.stages.common import Report
 
@@ -156,7 +157,9 @@ def show(report: Report, as_json: bool = False) -> None:
     """Print a stage's report and set the exit code of an incomplete one."""
     ascii_only = "utf" not in str(getattr(sys.stdout, "encoding", None)).lower()
     click.echo(
-        json.dumps(report.data, indent=2, ensure_ascii=ascii_only) if as_json else str(report)
+        json.dumps(files.plain(report.data), indent=2, ensure_ascii=ascii_only, allow_nan=False)
+        if as_json
+        else str(report)
     )
     if report.incomplete:
         click.get_current_context().exit(INCOMPLETE)

@@ -25,6 +25,7 @@ from carbonmap.cli.options import (
 )
 from carbonmap.dates import parse_periods
 from carbonmap.errors import ConfigError
+from carbonmap.features import BANDS
 from carbonmap.io import naming
 from carbonmap.project import Project
 from carbonmap.stages import region as region_
@@ -33,16 +34,24 @@ from carbonmap.stages import region as region_
 def _numbers(
     _ctx: click.Context, parameter: click.Parameter, text: str | None
 ) -> tuple[float, ...] | None:
-    """``0.21,0.18,0.13,0.12`` as numbers."""
+    """``0.21,0.18,0.13,0.12`` as four numbers.
+
+    Raises:
+        ConfigError: they are more, fewer, or none.
+    """
     if text is None:
         return None
     try:
-        return tuple(float(part) for part in text.split(","))
+        numbers = tuple(map(float, text.split(",")))
     except ValueError:
+        numbers = ()
+    if len(numbers) != len(BANDS):
+        found = f"holds {len(numbers)}" if numbers else "is none"
         raise ConfigError(
-            f"--{parameter.name}: {text!r} is not four numbers; write blue,green,red,nir as in "
-            f"0.21,0.18,0.13,0.12"
-        ) from None
+            f"--{parameter.name}: {text!r} must be four numbers and {found}; write "
+            f"{','.join(BANDS)} as in 0.21,0.18,0.13,0.12"
+        )
+    return numbers
 
 
 light_options: Callable[[Any], Any] = options(
@@ -118,7 +127,9 @@ place_options: Callable[[Any], Any] = options(
         metavar="FILE|DAY",
         help="GeoTIFF, or image of the archive, against which the place is checked.",
     ),
-    click.option("--reference-band", type=int, default=1, show_default=True, help="Of a GeoTIFF."),
+    click.option(
+        "--reference-band", type=int, show_default="1", help="Of a GeoTIFF given as reference."
+    ),
     click.option("--align", is_flag=True, help="Move the scene onto the reference."),
 )
 

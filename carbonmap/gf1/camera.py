@@ -8,7 +8,7 @@ import re
 import numpy as np
 
 from carbonmap.errors import InputError
-from carbonmap.gf1.metadata import NUMBER
+from carbonmap.gf1.document import NUMBER
 from carbonmap.gf1.scene import EARTH_M, Scene, ground_m
 from carbonmap.rpc import TERMS, Rpc
 from carbonmap.types import Floats
@@ -16,11 +16,7 @@ from carbonmap.types import Floats
 MOST_CHARS = 1_000_000
 """Of an RPB; a real one has 2,700."""
 
-KEYS = {
-    "lineNumCoef": "line_num",
-    "lineDenCoef": "line_den",
-    "sampNumCoef": "samp_num",
-    "sampDenCoef": "samp_den",
+RPB_KEYS = {
     "lineOffset": "line_off",
     "sampOffset": "samp_off",
     "latOffset": "lat_off",
@@ -31,8 +27,12 @@ KEYS = {
     "latScale": "lat_scale",
     "longScale": "long_scale",
     "heightScale": "height_scale",
+    "lineNumCoef": "line_num",
+    "lineDenCoef": "line_den",
+    "sampNumCoef": "samp_num",
+    "sampDenCoef": "samp_den",
 }
-"""The RPB's names of a camera's numbers, and ours."""
+"""The RPB's names of a camera's numbers, in its order, and ours."""
 
 STATEMENT = re.compile(r"\b([A-Za-z]\w*)\s*+=\s*+(\([^()]*+\)?|[^\s;()=]*+)", re.ASCII)
 """``key = value`` or ``key = ( … )``. Possessive: no text can make it look back, so that time grows
@@ -79,7 +79,7 @@ def parse_rpb(text: str, name: str) -> Rpc:
     """
     if len(text) > MOST_CHARS:
         raise InputError(f"RPB {name!r} has {len(text):,} characters; a camera has a few thousand")
-    known = {key.lower(): key for key in KEYS}
+    known = {key.lower(): key for key in RPB_KEYS}
     found: dict[str, str] = {}
     for statement in STATEMENT.finditer(text):
         if (key := known.get(statement[1].lower())) is None:
@@ -87,12 +87,12 @@ def parse_rpb(text: str, name: str) -> Rpc:
         if key in found:
             raise InputError(f"RPB {name!r} has {key} twice; fetch the product again")
         found[key] = statement[2]
-    if missing := [key for key in KEYS if key not in found]:
+    if missing := [key for key in RPB_KEYS if key not in found]:
         raise InputError(
             f"RPB {name!r} lacks {', '.join(missing)}; it is no RPB or damaged, fetch the product "
             f"again"
         )
-    values = {ours: _value(key, found[key], name) for key, ours in KEYS.items()}
+    values = {ours: _value(key, found[key], name) for key, ours in RPB_KEYS.items()}
     try:
         return Rpc(**values)  # type: ignore[arg-type]  # by key, either a number or 20
     except InputError as error:

@@ -16,24 +16,12 @@ import datetime
 import itertools
 import math
 import re
-from collections import defaultdict
 from collections.abc import Mapping
-from xml.etree.ElementTree import ParseError
-
-from defusedxml import DefusedXmlException
-from defusedxml.ElementTree import fromstring
 
 from carbonmap.errors import InputError, nearest
+from carbonmap.gf1.document import NUMBER, elements
 from carbonmap.gf1.scene import PRODUCT_NAME, SENSORS, Corners, Scene, ground_m
-from carbonmap.sun import sun_degrees
-
-MOST_BYTES = 5_000_000
-"""Of a product's XML; a real one has 2,500."""
-
-MOST_ELEMENTS = 10_000
-"""Of a product's XML; a real one has 70. Five megabytes of them would take 600 in memory."""
-
-ROOT = "ProductMetaData"
+from carbonmap.sun import angle_between, sun_degrees
 
 CHINA = datetime.timezone(datetime.timedelta(hours=8))
 """The zone of CenterTime, StartTime and EndTime."""
@@ -67,12 +55,8 @@ PIXEL_M = (8.0, 40.0)
 """Edge of a pixel on the ground that the corners may imply. It is 16 m below the satellite; a
 camera that looks 33° aside stretches it to 24 m, and a satellite that rolls besides, further."""
 
-XML_ENCODING = re.compile(r"""^<\?xml[^>]{0,200}?encoding\s{0,9}=\s{0,9}["']([\w.-]{1,40})["']""")
-
-BOMS = {b"\xef\xbb\xbf": "utf-8-sig", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
-
-WIDER = {"gb2312": "gb18030", "gbk": "gb18030", "cp936": "gb18030", "gb_2312-80": "gb18030"}
-"""GB 18030 reads what the older two can hold, and what programs wrote beyond."""
+STANDARD_GAIN = "G0"
+"""GainMode of a real product, of which the published gains are taken to be."""
 
 
 def parse_xml(content: bytes, name: str) -> Scene:
@@ -87,7 +71,7 @@ def parse_xml(content: bytes, name: str) -> Scene:
             out of range, or contradicts another.
     """
     try:
-        return _scene(_Fields(_elements(content), name))
+        return _scene(_Fields(elements(content), name))
     except InputError as error:
         raise InputError(f"GF-1 metadata {name!r}: {error}") from None
 
@@ -137,51 +121,6 @@ class _Fields:
             ) from None
 
 
-NUMBER = r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]{1,4})?"
-"""A decimal number; Python's own reading would also take ``nan``, ``1_0`` and Arabic digits."""
-
-
-def _elements(content: bytes) -> dict[str, list[str]]:
-    """Texts by tag of the elements right below the root.
-
-    Raises:
-        InputError: it is too large, no XML, of something else, or declares entities.
-    """
-    if len(content) > MOST_BYTES:
-        raise InputError(f"it has {len(content):,} bytes; a product's metadata have a few thousand")
-    if (count := content.count(b"<")) > 2 * MOST_ELEMENTS:
-        raise InputError(f"it has {count:,} tags; a product's metadata have about 140")
-    text = _decoded(content)
-    try:
-        root = fromstring(text, forbid_dtd=True)
-    except DefusedXmlException:
-        raise InputError(
-            "it has a DOCTYPE or entities, which no product has and we never read"
-        ) from None
-    except (ParseError, ValueError) as error:
-        raise InputError(f"it is no XML: {error}; fetch the product again") from None
-    if root.tag != ROOT:
-        raise InputError(f"its root is <{root.tag[:40]}>; a GF-1 product's is <{ROOT}>")
-    texts = defaultdict[str, list[str]](list)
-    for element in root:
-        texts[str(element.tag)].append((element.text or "").strip())
-    return dict(texts)
-
-
-def _decoded(content: bytes) -> str:
-    """Text of an XML, of which expat itself reads neither GB 2312 nor GBK."""
-    codec = next((c for bom, c in BOMS.items() if content.startswith(bom)), None)
-    if codec is None:
-        declared = XML_ENCODING.match(content[:300].decode("latin-1"))
-        codec = declared[1].lower() if declared else "utf-8"
-    try:
-        return content.decode(WIDER.get(codec, codec))
-    except LookupError:
-        raise InputError(f"it says that it is in {codec!r}, which is no known encoding") from None
-    except UnicodeError:
-        raise InputError(f"its bytes are not {codec}, in which it says it is written") from None
-
-
 def _scene(fields: _Fields) -> Scene:
     """The scene, whose fields agree with each other."""
     satellite, sensor = _sensor(fields)
@@ -205,7 +144,7 @@ def _scene(fields: _Fields) -> Scene:
         view_zenith_deg=_view_zenith(fields.number("SatelliteZenith", 0, 90, "degrees")),
         view_azimuth_deg=fields.number("SatelliteAzimuth", -180, 360, "degrees") % 360,
         corners=corners,
-        gain_mode=tuple(filter(None, fields.get("GainMode").split(","))),
+        gain_mode=_gain_mode(fields),
         cloud_percent=_cloud(fields),
         product_id=fields.text("ProductID", "the product's number"),
         level="LEVEL1A",
@@ -265,6 +204,17 @@ def _cloud(fields: _Fields) -> float | None:
         return None
 
 
+def _gain_mode(fields: _Fields) -> tuple[str, ...]:
+    """The gain mode by band; one for which no gains are published is told."""
+    modes = tuple(filter(None, (part.strip() for part in fields.get("GainMode").split(","))))
+    if other := sorted({mode[:9] for mode in modes if mode.upper() != STANDARD_GAIN}):
+        fields.notes.append(
+            f"GainMode is {', '.join(other)[:40]}; the published gains are taken to be those of "
+            f"{STANDARD_GAIN} and may not hold: give this mode's own by --gain"
+        )
+    return modes
+
+
 def _corners(fields: _Fields) -> Corners:
     return tuple(
         (
@@ -278,7 +228,8 @@ def _corners(fields: _Fields) -> Corners:
 def _require_sun(scene: Scene) -> None:
     """Refuse angles or a time with which the sun would stand elsewhere over this place."""
     zenith, azimuth = sun_degrees(scene.acquired, *scene.centre)
-    off = _between(zenith, azimuth, scene.sun_zenith_deg, scene.sun_azimuth_deg)
+    stated = scene.sun_zenith_deg, scene.sun_azimuth_deg
+    off = math.degrees(angle_between(*map(math.radians, (zenith, azimuth, *stated))))
     if off > SUN_OFF_DEG:
         raise InputError(
             f"SolarZenith {scene.sun_zenith_deg:g}° and SolarAzimuth {scene.sun_azimuth_deg:g}° do "
@@ -287,13 +238,6 @@ def _require_sun(scene: Scene) -> None:
             f"correct the angles (SolarZenith is the angle from the zenith) or the time "
             f"(CenterTime is UTC+8)"
         )
-
-
-def _between(zenith: float, azimuth: float, zenith2: float, azimuth2: float) -> float:
-    """Angle between two directions, degrees."""
-    a, b, turned = map(math.radians, (zenith, zenith2, azimuth - azimuth2))
-    cosine = math.cos(a) * math.cos(b) + math.sin(a) * math.sin(b) * math.cos(turned)
-    return math.degrees(math.acos(max(-1.0, min(1.0, cosine))))
 
 
 def _require_shape(scene: Scene) -> None:

@@ -6,11 +6,15 @@ import contextlib
 import errno
 import hashlib
 import json
+import math
 import os
 import shutil
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from carbonmap.errors import CarbonmapError, InputError, MissingInput, WriteError
 from carbonmap.types import Json
@@ -231,8 +235,23 @@ def write_text(final: Path, text: str) -> None:
 
 
 def write_json(final: Path, value: object) -> None:
-    """Write JSON, whole or not at all."""
-    write_text(final, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    """Write JSON, whole or not at all; no number can prevent it.
+
+    What is told of output is written last, when the output that it replaces is gone.
+    """
+    text = json.dumps(plain(value), indent=2, ensure_ascii=False, allow_nan=False)
+    write_text(final, text + "\n")
+
+
+def plain(value: Any) -> Any:
+    """A value as JSON can hold it: a number that is none, or without bounds, becomes null."""
+    if isinstance(value, Mapping):
+        return {key: plain(part) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(part) for part in value]
+    if isinstance(value, np.generic):
+        return plain(value.item())
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def read_json(path: Path) -> Json | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import glob
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -91,6 +92,36 @@ def _parts_of(path: Path) -> Parts:
     )
 
 
+def find_all(paths: Iterable[Path]) -> list[Path]:
+    """Every product that files and folders name, each scene in one form, as paths for
+    `open_product`.
+
+    Of a scene that is there in several forms, whole files are taken before its archive, and that
+    before files of which some are missing. Copies in one form all stay: whoever ingests them knows
+    those that are the same.
+
+    Raises:
+        MissingInput: there is nothing, or a folder holds no product.
+        InputError: a folder cannot be searched, or a name cannot be read.
+    """
+    forms: dict[str, dict[int, dict[Path, Path]]] = {}
+    for path in (found for given in paths for found in find_products(given)):
+        stem, form, same = _form_of(path)
+        forms.setdefault(stem, {}).setdefault(form, {}).setdefault(same, path)
+    return [path for held in forms.values() for path in held[min(held)].values()]
+
+
+def _form_of(path: Path) -> tuple[str, int, Path]:
+    """A product's name in lower case, the rank of its form, and what its files have in common."""
+    home = path.resolve().parent
+    if archives.is_archive(path):
+        return archives.stem(path).casefold(), 1, path.resolve()
+    beside = path.parent.glob(f"{glob.escape(path.stem)}.*")
+    parts = {ENDINGS.get(p.suffix.lower()) for p in beside if p.stem == path.stem}
+    whole = parts >= PART_NAMES.keys()
+    return path.stem.casefold(), 0 if whole else 2, home / path.stem.casefold()
+
+
 def find_products(path: Path) -> list[Path]:
     """Every product below a folder, as paths for `open_product`; a file stands for itself.
 
@@ -99,15 +130,40 @@ def find_products(path: Path) -> list[Path]:
 
     Raises:
         MissingInput: there is nothing, or the folder holds no product.
-        InputError: the name cannot be read.
+        InputError: the name cannot be read, or something below cannot be searched.
     """
     path = Path(path)
     if not path.is_dir():
         return [files.existing(path, "product")]
     files.require_readable_name(path, "product")
+    try:
+        found = _found_below(path)
+    except OSError as error:
+        raise InputError(
+            f"folder {str(path)!r} cannot be searched for products: {error}; let it be read, or "
+            f"name the products that can be"
+        ) from error
+    if not found:
+        raise MissingInput(
+            f"folder {str(path)!r} holds no GF-1 WFV product; give folders or archives such as "
+            f"GF1_WFV3_E103.7_N25.6_20200827_L1A0005020371.tar.gz"
+        )
+    return [found[stem] for stem in sorted(found)]
+
+
+def _found_below(path: Path) -> dict[str, Path]:
+    """The products below a folder, by name in lower case.
+
+    Raises:
+        OSError: some folder or file may not be looked at.
+    """
+
+    def fail(error: OSError) -> None:
+        raise error
+
     packed: dict[str, Path] = {}
     loose: dict[bool, dict[str, Path]] = {True: {}, False: {}}
-    for folder, below, names in os.walk(path):
+    for folder, below, names in os.walk(path, onerror=fail):
         below[:] = sorted(name for name in below if not name.startswith("."))
         for stem, parts in _products_in(Path(folder)).items():
             first = next(parts[part][0] for part in PART_NAMES if part in parts)
@@ -115,12 +171,7 @@ def find_products(path: Path) -> list[Path]:
         for archive in sorted(Path(folder) / name for name in names):
             if archives.is_archive(archive) and archive.name.upper().startswith("GF1_WFV"):
                 packed.setdefault(archives.stem(archive).casefold(), archive)
-    if not (found := loose[False] | packed | loose[True]):
-        raise MissingInput(
-            f"folder {str(path)!r} holds no GF-1 WFV product; give folders or archives such as "
-            f"GF1_WFV3_E103.7_N25.6_20200827_L1A0005020371.tar.gz"
-        )
-    return [found[stem] for stem in sorted(found)]
+    return loose[False] | packed | loose[True]
 
 
 def _stems(folder: Path) -> dict[str, Parts]:

@@ -18,7 +18,7 @@ from carbonmap.grid import Grid
 from carbonmap.io import files, output, store
 from carbonmap.io.store import WholeArray
 from carbonmap.quality import Quality
-from carbonmap.types import Json
+from carbonmap.types import Json, Raster
 
 FOLDER = "scenes"
 """Of a region, in which its scenes lie."""
@@ -26,6 +26,10 @@ FOLDER = "scenes"
 MARK = "scene.json"
 
 IMAGE, QUALITY = "image", "quality"
+
+STEPS = 2**14
+"""Steps of reflectance between 0 and 1 that are kept: 6e-5, a quarter of one count of the sensor.
+What lies below is noise, which would double a scene's size on the disk."""
 
 QUALITY_WORDS: Json = {
     "long_name": "why a pixel is not, or hardly, to be used",
@@ -50,6 +54,9 @@ class SceneInfo:
         view_zenith_deg: of the satellite, at the scene's centre.
         view_azimuth_deg: clockwise from true north.
         long_name: a phrase for people.
+        view_slope_deg: by which the view's zenith grows from one row, and from one column, to the
+            next: a wide swath is seen from straight above to far aside.
+        corrections: how the light was corrected; scenes corrected otherwise do not go together.
     """
 
     id: str
@@ -62,22 +69,37 @@ class SceneInfo:
     view_zenith_deg: float
     view_azimuth_deg: float
     long_name: str
+    view_slope_deg: tuple[float, float] = (0.0, 0.0)
+    corrections: str = ""
 
     @property
     def day(self) -> str:
         """Of the image, ``YYYY-MM-DD``, UTC."""
         return self.acquired[:10]
 
+    def view_over(self, part: Grid) -> Raster:
+        """Zenith of the satellite over a part of the lattice, degrees, float32 ``(row, col)``."""
+        down, right = self.view_slope_deg
+        rows = part.row - self.grid.row + np.arange(part.height) - (self.grid.height - 1) / 2
+        cols = part.col - self.grid.col + np.arange(part.width) - (self.grid.width - 1) / 2
+        plane = self.view_zenith_deg + down * rows[:, np.newaxis] + right * cols
+        return np.asarray(np.maximum(plane, 0), np.float32)
+
     def to_json(self) -> Json:
         """Plain values for the mark."""
         plain = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
-        return plain | {"grid": self.grid.to_json(), "bands": list(self.bands)}
+        lists = {"bands": list(self.bands), "view_slope_deg": list(self.view_slope_deg)}
+        return plain | lists | {"grid": self.grid.to_json()}
 
     @classmethod
     def from_json(cls, value: Json) -> SceneInfo:
         """What `to_json` gave."""
         grid = Grid(**value["grid"] | {"anchor": tuple(value["grid"]["anchor"])})
-        return cls(**value | {"grid": grid, "bands": tuple(value["bands"])})
+        known = {f.name for f in dataclasses.fields(cls)}  # a later release may add more
+        plain = {key: v for key, v in value.items() if key in known}
+        slope = tuple(value.get("view_slope_deg", (0.0, 0.0)))
+        lists = {"bands": tuple(value["bands"]), "view_slope_deg": slope}
+        return cls(**plain | lists | {"grid": grid})
 
 
 def folder_of(archive: Path, region: str, name: str) -> Path:

@@ -153,20 +153,33 @@ def open_draft(
 ) -> dict[str, Array]:
     """Arrays to be filled, drawn now or by the run that was interrupted.
 
+    What that one left is believed only where all but its chunks is as it would be drawn now, to the
+    byte; else the store begins anew, and the caller's journal misses its chunks.
+
     Raises:
         WriteError: the disk is full or cannot be written.
     """
     with files.writing(path):
-        if not path.exists():
-            draft = path.with_name(f".{path.name}.partial")
-            shutil.rmtree(draft, ignore_errors=True)
-            draw(draft)
+        draft = path.with_name(f".{path.name}.partial")
+        shutil.rmtree(draft, ignore_errors=True)
+        draw(draft)
+        if not _is_drawn(path, draft):
+            shutil.rmtree(path, ignore_errors=True)
+            files.sync_tree(draft)
             draft.replace(path)
+            files.sync_folder(path.parent)
+        shutil.rmtree(draft, ignore_errors=True)
         for left in path.rglob("*.partial"):  # chunks that a killed run was writing
             left.unlink()
         with zarr.config.set({"array.write_empty_chunks": True}):  # not kept in the store itself
             group = zarr.open_group(path, mode="r+")
             return {name: _array(group, name) for name in names}
+
+
+def _is_drawn(path: Path, draft: Path) -> bool:
+    """Whether a store has all that an empty one has, byte for byte."""
+    wanted = {p: path / p.relative_to(draft) for p in draft.rglob("*") if p.is_file()}
+    return all(p.is_file() and p.read_bytes() == new.read_bytes() for new, p in wanted.items())
 
 
 def draw_layer(path: Path, info: LayerInfo) -> zarr.Group:

@@ -5,33 +5,12 @@ from __future__ import annotations
 import datetime
 import math
 
+from carbonmap.gf1 import RPB_KEYS
 from carbonmap.landscape.product import CHINA, Shot
 from carbonmap.rpc import Rpc
 
 LINE_S = 0.00225787
 """Time from one line to the next: IntegrationTime of a real product."""
-
-NUMBERS = {
-    "lineOffset": "line_off",
-    "sampOffset": "samp_off",
-    "latOffset": "lat_off",
-    "longOffset": "long_off",
-    "heightOffset": "height_off",
-    "lineScale": "line_scale",
-    "sampScale": "samp_scale",
-    "latScale": "lat_scale",
-    "longScale": "long_scale",
-    "heightScale": "height_scale",
-}
-"""Names in an RPB, in its order, and ours."""
-
-COEFFICIENTS = {
-    "lineNumCoef": "line_num",
-    "lineDenCoef": "line_den",
-    "sampNumCoef": "samp_num",
-    "sampDenCoef": "samp_den",
-}
-"""The same for the polynomials."""
 
 CORNERS = ("TopLeft", "TopRight", "BottomRight", "BottomLeft")
 
@@ -143,10 +122,13 @@ def rpb_text(rpc: Rpc) -> str:
     """
     lines = ['satId = "XXX";', 'bandId = "XXX";', 'SpecId = "XXX";', "BEGIN_GROUP = IMAGE"]
     lines += ["\terrBias =   1.0;", "\terrRand =    0.0;"]
-    lines += [f"\t{name} = {getattr(rpc, ours):.15f};" for name, ours in NUMBERS.items()]
-    for name, ours in COEFFICIENTS.items():
-        numbers = ",\n".join(f"\t\t\t{value:+.16E}" for value in getattr(rpc, ours))
-        lines += [f"\t{name} = (", f"{numbers});"]
+    for name, ours in RPB_KEYS.items():
+        value = getattr(rpc, ours)
+        if isinstance(value, tuple):
+            numbers = ",\n".join(f"\t\t\t{number:+.16E}" for number in value)
+            lines += [f"\t{name} = (", f"{numbers});"]
+        else:
+            lines.append(f"\t{name} = {value:.15f};")
     return "\n".join([*lines, "END_GROUP = IMAGE", "END;", ""])
 
 

@@ -118,6 +118,31 @@ def test_a_bad_product_of_two_is_named_and_skipped_with_keep_going(spot, ingest)
     assert "no product could be used" in message
 
 
+def test_a_scene_that_is_there_from_another_form_of_its_product_is_skipped_with_keep_going(
+    spot, ingest
+):
+    first, other = products(spot)
+    ingest(f"products/{first.name}")
+    before = made(spot)
+    (spot.path / "dl").mkdir()
+    path = packed(first).rename(spot.path / "dl" / f"{first.name}.tar.gz")
+    ingest("dl", f"products/{other.name}", code=1)
+    assert made(spot) == before
+    said = ingest("dl", f"products/{other.name}", "--keep-going", code=3)
+    assert re.search(rf"skipped {path.name}: .*holds output of other settings or inputs", said)
+    assert marks(spot) == [first.name, other.name]
+    assert {n: d for n, d in made(spot).items() if n in before} == before
+    assert left(spot) == []
+
+
+def test_files_and_an_archive_of_one_scene_named_together_are_ingested_once(spot, ingest, good):
+    copied = shutil.copytree(good, spot.path / "copied" / good.name)
+    packed(copied)
+    report = json.loads(ingest("copied", f"products/{good.name}", "--json"))
+    assert len(report["scenes"]) == 1
+    assert marks(spot) == [good.name]
+
+
 def test_good_products_before_a_bad_one_stay(spot, ingest):
     other, bad = products(spot)
     part(bad, ".rpb").write_text("")
@@ -194,7 +219,7 @@ def test_a_camera_that_is_missing_garbled_or_of_another_scene_is_refused(spot, r
     whole = path.read_text("ascii")
     moved = re.sub(r"(?<=latOffset = )[\d.]+", lambda m: str(float(m[0]) + 1.2), whole)
     for text, says in (
-        ("", "lacks lineNumCoef"),
+        ("", "lacks .*lineNumCoef"),
         (whole[:700], "lacks"),
         (whole.replace("sampDenCoef", "sampDenXoef"), "lacks sampDenCoef"),
         (moved, r"13\d km away from where the XML has it"),
@@ -286,6 +311,23 @@ def test_heights_that_are_off_cannot_be_known_alone_but_are_told_with_a_referenc
     if off_m == 300:
         assert found
         assert np.hypot(*map(float, found.groups())) > 30
+
+
+def test_a_reference_that_does_not_decide_is_told_and_the_scene_is_made(
+    spot, ingest, good, monkeypatch
+):
+    noise = np.random.default_rng(4).normal(500, 100, GRID.shape).astype(np.float32)
+    raster.write_tile(spot.path / "noise.tif", noise, GRID, np.nan)
+    monkeypatch.setattr(register, "PATCH_PX", 40)
+    ingest(f"products/{good.name}")
+    before = made(spot)
+    said = ingest(f"products/{good.name}", "--reference", "noise.tif", "--overwrite")
+    assert re.search("place not checked: .* patches", said)
+    mark = spot.json("archive", "demo", scenes.FOLDER, good.name, scenes.MARK)
+    assert mark["report"]["registration"]["spread_px"] is None
+    assert left(spot) == []
+    changed = {n for n, data in made(spot).items() if data != before[n]}
+    assert changed == {f"{good.name}/{scenes.MARK}"}
 
 
 # row 10: metadata
@@ -387,7 +429,7 @@ def test_an_archive_whose_product_is_refused_leaves_none_of_its_files(spot, inge
     """What is unpacked takes a gigabyte and more; a good archive leaves none of it either."""
     part(good, ".rpb").write_text("")
     path = packed(good)
-    refused(path, "lacks lineNumCoef")
+    refused(path, "lacks .*lineNumCoef")
     whole = packed(products(spot)[0])
     ingest(whole.relative_to(spot.path))
     assert marks(spot) == [whole.name.removesuffix(".tar.gz")]

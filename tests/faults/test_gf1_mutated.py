@@ -7,6 +7,8 @@ import dataclasses
 import datetime
 import math
 import re
+import time
+from encodings.aliases import aliases
 
 import numpy as np
 import pytest
@@ -31,14 +33,25 @@ DOCTYPE = '<!DOCTYPE x [<!ENTITY a "ha"><!ENTITY b "&a;&a;&a;&a;&a;&a;&a;&a;">]>
 NASTY = ["", "nan", "-inf", "1e999", "-1", "0", "1e-400", "9" * 400, "1_0", "６", "0x1F", "1.2.3",
          "&a;", "&#0;", "<", "2020-02-30 25:61:00", "\x00", "\ud7ff", "WFV9", "1e308"]  # fmt: skip
 
+CODECS = sorted({*aliases.values(), "idna", "punycode", "undefined", "unicode_escape",
+                 "raw_unicode_escape", "palmos", "klingon", "..", "a" * 40})  # fmt: skip
+"""Every encoding that Python knows, and some that it does not."""
+
+HARMLESS = {"ascii", "big5", "cp1252", "gb18030", "gb2312", "gbk", "latin_1", "utf_8", "utf_16",
+            "utf_16_be", "utf_16_le", "cp950"}  # fmt: skip
+"""Those in which a product may be written, read in time that grows as their length."""
+
 NUMBERS = re.compile(r"[-+]?\d+\.?\d*(?:E[-+]\d+)?")
+
+
+KINDS = ["digit", "number", "line", "cut", "end", "encoding", "insert", "swap"]
 
 
 @st.composite
 def mutated(draw, text):
     """A text with one to four things done to it, as bytes."""
     for _ in range(draw(st.integers(1, 4))):
-        kind = draw(st.sampled_from(["digit", "number", "line", "cut", "end", "insert", "swap"]))
+        kind = draw(st.sampled_from(KINDS))
         at = draw(st.integers(0, max(len(text) - 1, 0)))
         lines = text.split("\n")
         i, j = (draw(st.integers(0, len(lines) - 1)) for _ in range(2))
@@ -56,6 +69,8 @@ def mutated(draw, text):
             text = text[:at] + text[at + draw(st.integers(1, 60)) :]
         elif kind == "end":
             text = text[:at]
+        elif kind == "encoding":
+            text = text.replace('"UTF-8"', f'"{draw(st.sampled_from(CODECS))}"', 1)
         elif kind == "insert":
             text = text[:at] + draw(st.sampled_from([*NASTY, DOCTYPE]) | st.text()) + text[at:]
         else:
@@ -110,6 +125,26 @@ def test_mutated_metadata_are_refused_in_words_or_make_sense(content):
     else:
         assert FILE in said
         assert len(said) < 1000
+
+
+@pytest.mark.parametrize("codec", CODECS)
+def test_metadata_that_declare_any_encoding_are_read_right_or_refused_in_words(codec):
+    scene, said = refusal(gf1.parse_xml, xml(declared=codec), FILE)
+    if said is None:
+        assert scene == SCENE
+        assert codec in HARMLESS
+    else:
+        assert "encoding" in said or (codec in HARMLESS and "no XML" in said)
+        assert len(said) < 400
+
+
+@pytest.mark.parametrize("codec", CODECS)
+def test_no_encoding_that_metadata_declare_takes_long_to_read(codec):
+    """Punycode inserts letter after letter, which takes 5 s of 200 kB and an hour of 5 MB."""
+    content = xml(declared=codec) + b"-" + b"9" * 200_000
+    begun = time.process_time()
+    assert refusal(gf1.parse_xml, content, FILE)[1]
+    assert time.process_time() - begun < 2
 
 
 def numbers_in(text):

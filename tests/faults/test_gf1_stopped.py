@@ -182,6 +182,17 @@ def test_what_a_power_cut_took_of_unfinished_work_is_made_again(spot, clean):
     ends_well(spot, clean())
 
 
+@pytest.mark.parametrize("harm", [lambda p: p.write_bytes(b""), Path.unlink])
+def test_what_a_power_cut_took_of_unfinished_stores_is_made_again(spot, clean, harm):
+    """Row 5: files that say what a store holds, beside chunks that are as they should be."""
+    cut = (at, "carbonmap.stages.gf1.scene", "replace_folder", 0, die)
+    for name in ("draft.zarr", "draft.zarr/counts", "draft.zarr/light", "data.zarr/quality"):
+        assert hurt(spot, cut).code == -signal.SIGKILL
+        (path,) = region(spot).glob(f"*/.scene.work/{name}/zarr.json")
+        harm(path)
+    ends_well(spot, clean())
+
+
 # row 23
 
 

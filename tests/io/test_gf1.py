@@ -2,7 +2,10 @@
 
 import json
 import shutil
+import subprocess
+import sys
 import tarfile
+from pathlib import Path
 
 import pytest
 
@@ -175,6 +178,50 @@ def test_an_archive_is_taken_where_only_a_part_of_it_lies_beside(product):
     packed = archive(product.parent, product.parent.parent / f"{NAME}.tar.gz")
     product.unlink()
     assert gf1.find_products(product.parent.parent) == [packed]
+
+
+def test_a_scene_that_is_named_in_several_forms_counts_once(product, tmp_path):
+    packed = archive(product.parent, tmp_path / "packed" / f"{NAME}.tar.gz")
+    assert gf1.find_all([packed, product.parent]) == [product]
+    assert gf1.find_all([product.parent, packed.parent]) == [product]
+    assert gf1.find_all([product, product.with_suffix(".xml"), tmp_path]) == [product]
+    other = write_product(tmp_path / "given" / OTHER, name=OTHER)
+    assert gf1.find_all([packed, other, product.parent]) == [product, other]
+    copied = shutil.copytree(product.parent, tmp_path / "copied") / product.name
+    assert gf1.find_all([product.parent, copied]) == [product, copied]  # perhaps it is another
+    shutil.rmtree(tmp_path / "copied")
+    (product.parent / f"{NAME}.tiff.aux.xml").write_text("GDAL's, not a part")
+    for part in (".xml", ".rpb"):
+        product.with_suffix(part).unlink()
+        assert gf1.find_all([product, packed]) == [packed]
+
+
+@pytest.mark.faults
+def test_a_folder_that_may_not_be_searched_is_named_and_not_passed_over(tmp_path):
+    (tmp_path / "products" / "closed").mkdir(parents=True)
+    write_product(tmp_path / "products" / "open")
+    for mode in (0o000, 0o444):  # which may not be listed, or of which nothing may be looked at
+        write_product(tmp_path / "products" / "closed")
+        (tmp_path / "products" / "closed").chmod(mode)
+        found = subprocess.run(
+            [sys.executable, "-c", SEARCH, tmp_path / "products"],
+            cwd=ROOT, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        (tmp_path / "products" / "closed").chmod(0o755)
+        assert "InputError: folder" in found.stderr, found
+        assert "closed" in found.stderr
+
+
+ROOT = Path(__file__).parents[2]
+
+SEARCH = """
+import sys
+from pathlib import Path
+from tests.faults.harm import obey_permissions
+from carbonmap.io import gf1
+obey_permissions()
+print(gf1.find_products(Path(sys.argv[1])))
+"""
 
 
 def test_a_file_stands_for_itself_and_nothing_for_nothing(product, tmp_path):

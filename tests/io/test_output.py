@@ -3,6 +3,7 @@
 import json
 import os
 
+import numpy as np
 import pytest
 
 from carbonmap.errors import CorruptData, MissingInput, OutputBusy, OutputExists
@@ -48,6 +49,19 @@ def test_renewing_leaves_output_of_the_same_origin_alone(tmp_path):
     finish(tmp_path / "m.json")
     assert finish(tmp_path / "m.json", existing=Existing.RENEW) is None
     assert finish(tmp_path / "m.json", existing=Existing.OVERWRITE) is not None
+
+
+@pytest.mark.faults
+def test_no_number_of_a_report_keeps_finished_output_from_its_mark(tmp_path):
+    """The old output is gone by then, and the next run would fail alike."""
+    finish(tmp_path / "m.json", OTHER)
+    report = {"a": float("nan"), "b": [{"c": np.float32("inf")}, (np.float64("nan"), np.int64(2))]}
+    with claim(tmp_path / "m.json", ORIGIN, Existing.OVERWRITE) as work:
+        work.begin_publishing()
+        work.finish([tmp_path / "map.bin"], report)
+    held = json.loads((tmp_path / "m.json").read_text())
+    assert held["report"] == {"a": None, "b": [{"c": None}, [None, 2]]}
+    assert output.damaged(tmp_path / "m.json") == []
 
 
 def test_an_interrupted_run_is_resumed_with_its_finished_tiles(tmp_path):

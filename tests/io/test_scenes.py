@@ -106,3 +106,18 @@ def test_infos_survive_json():
     assert SceneInfo.from_json(json.loads(json.dumps(one.to_json()))) == one
     other = dataclasses.replace(one, sensor="WFV1")
     assert SceneInfo.from_json(other.to_json()) != one
+
+
+def test_the_view_is_a_plane_over_the_lattice_whatever_part_is_asked_for():
+    one = dataclasses.replace(info(REGION), view_slope_deg=(0.01, -0.2))
+    whole = one.view_over(REGION)
+    assert whole.mean() == pytest.approx(8.8, abs=1)  # of the middle, and never below 0
+    assert whole.min() == 0
+    assert np.allclose(np.diff(whole[:, 3]), 0.01, atol=1e-5)
+    assert np.array_equal(one.view_over(REGION[20:30, 5:50]), whole[20:30, 5:50])
+
+
+def test_marks_of_other_releases_are_read():
+    value = info(REGION).to_json()
+    del value["corrections"], value["view_slope_deg"]
+    assert SceneInfo.from_json(value | {"new": 1}) == info(REGION)

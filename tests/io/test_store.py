@@ -8,7 +8,7 @@ import zarr
 
 from carbonmap.errors import CorruptData
 from carbonmap.grid import Grid
-from carbonmap.io import store
+from carbonmap.io import files, store
 from carbonmap.io.store import LayerInfo
 
 GRID = Grid.covering((0, 0, 1500 * 16, 1100 * 16), "EPSG:32648", 16)
@@ -70,6 +70,43 @@ def test_a_layer_whose_making_was_cut_short_is_made_anew(tmp_path, monkeypatch):
     store.create(path, INFO)
     assert {p.name for p in path.iterdir()} == {"zarr.json", "elevation", "x", "y", "spatial_ref"}
     assert list(tmp_path.iterdir()) == [path]
+
+
+DAMAGES = {
+    "empty": lambda file: file.write_bytes(b""),
+    "zeros": lambda file: file.write_bytes(b"\0" * file.stat().st_size),
+    "gone": lambda file: file.unlink(),
+    "another shape": lambda file: file.write_bytes(file.read_bytes().replace(b"1500", b"1400")),
+}
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("damage", DAMAGES)
+@pytest.mark.parametrize("name", ["zarr.json", "elevation/zarr.json", "x/zarr.json", "x/c/0"])
+def test_an_unfinished_layer_that_lost_more_than_chunks_begins_anew(layer, damage, name):
+    """Row 5: a power cut leaves files empty, zeroed or gone whose folder was not on the disk."""
+    path, _ = layer
+    file = path / name
+    good = file.read_bytes()
+    DAMAGES[damage](file)
+    changed = not file.exists() or file.read_bytes() != good
+    store.create(path, INFO)
+    assert file.read_bytes() == good
+    assert chunks_of(path) == [] if changed else len(chunks_of(path)) == 4
+    assert list(path.parent.iterdir()) == [path]
+
+
+@pytest.mark.faults
+def test_a_layer_is_on_the_disk_before_it_has_its_name(tmp_path, monkeypatch):
+    """Row 5."""
+    told = []
+    monkeypatch.setattr(files, "sync_tree", lambda p: told.append((p.name, p.exists())))
+    monkeypatch.setattr(files, "sync_folder", lambda p: told.append((p, path.exists())))
+    path = tmp_path / "data.zarr"
+    store.create(path, INFO)
+    assert told == [(".data.zarr.partial", True), (tmp_path, True)]
+    store.create(path, INFO)
+    assert len(told) == 2
 
 
 @pytest.mark.faults

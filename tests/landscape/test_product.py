@@ -2,6 +2,7 @@
 
 import dataclasses
 import datetime
+import re
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ from carbonmap.landscape.metadata import rpb_text, xml_text
 from carbonmap.landscape.product import CHINA, HAZE, top_of_atmosphere
 from carbonmap.radiometry import earth_sun_distance, radiance, toa_reflectance
 from carbonmap.sun import sun_degrees
+from tests.gf1_products import real
 
 LATTICE = county_grid(2, 2)
 
@@ -130,6 +132,18 @@ def test_rpb_says_what_the_camera_is_and_fits_the_xml(sensor):
     scene = gf1.parse_xml(xml_text(shot).encode(), f"{shot.name}.xml")
     gf1.require_fit(found, scene)
     assert gf1.footprint_gap_m(found, scene, 0.0) < 12  # four decimals of a degree
+
+
+def test_rpb_is_laid_out_as_a_real_products():
+    """Line by line, but for the numbers: keys, their order, groups, lists, tabs."""
+
+    def layout(text):
+        return re.sub(r"[-+]?[0-9.]+(E[-+][0-9]+)?", "0", text).replace("=   ", "= ").split("\n")
+
+    theirs = layout(real(".rpb").read_text("ascii"))
+    ours = layout(rpb_text(fit_rpc(camera_over(*HUIZE, "WFV3", 900, 700))))
+    assert [" ".join(line.split()) for line in ours] == [" ".join(x.split()) for x in theirs]
+    assert [line[:1] for line in ours] == [line[:1] for line in theirs]
 
 
 @pytest.mark.parametrize("month", [s.month for s in COUNTY.seasons])

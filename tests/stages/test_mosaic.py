@@ -377,8 +377,20 @@ def test_what_cannot_be_composed_is_refused_with_what_there_is(tmp_path):
         match=r"surface reflectance of red, nir: a; top-of-atmosphere reflectance of red, nir: b",
     ):
         mosaic(archive, REGION, grid, ["2020-02"], PLAIN)
-    shutil.rmtree(scenes.folder_of(archive, REGION, "b"))
-    keep(archive, grid, dataclasses.replace(one, id="c", day="2020-02-15"))
+    for name in "ab":
+        shutil.rmtree(scenes.folder_of(archive, REGION, name))
+    for shot, how in (
+        (one, "atmosphere dos, terrain auto"),
+        (other, "atmosphere 6s, terrain auto"),
+    ):
+        same = dataclasses.replace(shot, long_name=one.long_name, corrections=how)
+        keep(archive, grid, same)
+    with pytest.raises(InputError, match=r"\(atmosphere 6s, .*: b; .*\(atmosphere dos, .*: a\)"):
+        mosaic(archive, REGION, grid, ["2020-02"], PLAIN)
+    for name in "ab":
+        shutil.rmtree(scenes.folder_of(archive, REGION, name))
+    for shot in (one, dataclasses.replace(one, id="c", day="2020-02-15")):
+        keep(archive, grid, shot)
     with pytest.raises(MissingInput, match="no scene of 2020-03"):
         mosaic(archive, REGION, grid, ["2020-02", "2020-03"], PLAIN)
     with pytest.raises(ConfigError, match="middle of 2020-02 and of 2020-02-15 is 2020-02-15"):

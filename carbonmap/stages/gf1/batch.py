@@ -6,7 +6,16 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from carbonmap import progress
-from carbonmap.errors import CarbonmapError, InputError, OutputBusy
+from carbonmap.errors import (
+    CarbonmapError,
+    ConfigError,
+    CorruptData,
+    InputError,
+    ModelError,
+    OutputBusy,
+    OutputExists,
+    WriteError,
+)
 from carbonmap.grid import Grid
 from carbonmap.io import gf1, raster
 from carbonmap.io.output import Existing
@@ -15,6 +24,10 @@ from carbonmap.stages.common import Report
 from carbonmap.stages.gf1.options import SceneOptions
 from carbonmap.stages.gf1.scene import Place, ingest_scene, require_common
 from carbonmap.types import Json
+
+COMMON = (ConfigError, CorruptData, ModelError, OutputBusy, WriteError)
+"""What no product is to blame for, so that the next would meet it as well: the settings, what the
+archive holds, networks, other runs, and the disk."""
 
 
 def ingest_gf1(
@@ -37,10 +50,12 @@ def ingest_gf1(
         archive: its folder.
         region: name of the region.
         grid: the region's.
-        products: folders of products, products' folders, archives or files.
+        products: folders of products, products' folders, archives or files; a scene that is named
+            as files and as an archive counts once.
         options: how they are made into reflectance.
         existing: what to do about scenes made with other settings.
-        keep_going: skip a product that cannot be used, and say so in the report.
+        keep_going: skip a product that cannot be used, or whose scene is there from other files or
+            settings, and say so in the report.
         threads: blocks under way at a time; None takes every core.
 
     Raises:
@@ -48,7 +63,7 @@ def ingest_gf1(
     """
     if options.cloud_weights is not None:
         omnicloud.require(options.cloud_weights)
-    sources = [found for path in products for found in gf1.find_products(path)]
+    sources = gf1.find_all(products)
     place, cores = Place(archive, region, grid), threads or raster.cpu_threads()
     require_common(place, options)
     texts: list[str] = []
@@ -57,9 +72,9 @@ def ingest_gf1(
     for source in progress.track(sources, "scenes", len(sources) if len(sources) > 1 else 0):
         try:
             report = ingest_scene(place, source, options, existing, cores)
-        except OutputBusy:
+        except COMMON:
             raise
-        except InputError as error:
+        except CarbonmapError as error:
             if not keep_going:
                 raise _of_product(error, source, len(sources)) from error
             failed[str(source)] = str(error)
@@ -72,8 +87,8 @@ def ingest_gf1(
     return Report("\n".join(texts), {"scenes": done, "skipped": failed}, bool(failed))
 
 
-def _of_product(error: InputError, source: Path, count: int) -> CarbonmapError:
+def _of_product(error: CarbonmapError, source: Path, count: int) -> CarbonmapError:
     """The error, with the product's name where there are many and it does not say."""
-    if count == 1 or source.name in str(error):
+    if count == 1 or isinstance(error, OutputExists) or source.name in str(error):
         return error
     return InputError(f"{source.name}: {error}; --keep-going skips such products")

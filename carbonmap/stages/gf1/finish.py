@@ -10,7 +10,7 @@ from carbonmap import progress
 from carbonmap.features import BANDS
 from carbonmap.io import store
 from carbonmap.io.output import Work
-from carbonmap.io.scenes import Placed
+from carbonmap.io.scenes import STEPS, Placed
 from carbonmap.quality import NOT_MEASURED, Quality, QualityBits, has
 from carbonmap.stages.common import ahead
 from carbonmap.stages.gf1 import blocks as blocks_
@@ -19,10 +19,6 @@ from carbonmap.stages.gf1.clouds import Clouds
 from carbonmap.stages.gf1.judge import Air, Light, Optics
 from carbonmap.stages.gf1.raw import Placing, flag_counts, slope_light
 from carbonmap.types import Floats, Json
-
-STEPS = 2**14
-"""Steps of reflectance between 0 and 1 that are kept: 6e-5, a quarter of one count of the sensor.
-What lies below is noise, which would double a scene's size on the disk."""
 
 
 @dataclass(frozen=True)

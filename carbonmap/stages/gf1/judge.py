@@ -30,6 +30,12 @@ GREEN_NDVI = 0.3
 """NDVI of land from which the light's effect is learnt: plants, whose reflectance varies least with
 where on a slope they stand."""
 
+TROPIC_DEG = 23.4
+"""Latitude of the tropics."""
+
+WARM_MONTHS = range(4, 10)
+"""April to September: the northern half year of the summer atmosphere."""
+
 DIM = 0.1
 """Mean cos i of a block below which hardly any sun reaches it; such blocks prove no cloud."""
 
@@ -98,6 +104,7 @@ class Air:
 
 
 def air_of(
+    scene: Scene,
     placing: Placing,
     optics: Optics,
     found: Scan,
@@ -118,14 +125,23 @@ def air_of(
         return Air(dark.path, None, told, dark.notes)
     table, middle = parse_table(config.builtin("atmosphere_6s")), sum(land_m) / 2
     geometries = placing.sky.geometries()
+    gases = gases_of(scene.centre[1], scene.acquired.month)
     aod = options.aod
     if aod is None:
         assert dark is not None
-        aod = estimate_aod(table, geometries[len(geometries) // 2], dark.toa, middle)
-    air = coefficients(table, geometries, aod, middle, land_m)
+        aod = estimate_aod(table, geometries[len(geometries) // 2], dark.toa, middle, gases)
+    air = coefficients(table, geometries, aod, middle, land_m, gases)
     source = "given" if options.aod is not None else "estimated from dark land"
     told = {"atmosphere": "6s", "aod_550": aod, "aod_source": source, "aod_at_m": middle}
-    return Air(None, air, told, () if dark is None else dark.notes)
+    return Air(None, air, told | {"gases": gases})
+
+
+def gases_of(lat: float, month: int) -> str:
+    """The table's atmosphere over a scene; its water vapour dims NIR by percents."""
+    if abs(lat) < TROPIC_DEG:
+        return "tropical"
+    summer = month in WARM_MONTHS if lat > 0 else month not in WARM_MONTHS
+    return "midlatitude_summer" if summer else "midlatitude_winter"
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -40,10 +39,10 @@ Reference = Callable[[Grid], Raster]
 def describe(options: SceneOptions, archive: Path, region: str) -> Json:
     """The reference as output remembers it."""
     assert options.reference is not None  # asked for by scenes that have one
-    if _is_day(options.reference):
+    if options.reference_is_day:
         path, _ = _layer(archive, region, options.reference)
         return {"layer": path.name, "sha256": files.sha256(path / "layer.json")}
-    return files.fingerprint(Path(options.reference)) | {"band": options.reference_band}
+    return files.fingerprint(Path(options.reference)) | {"band": options.band_of_reference}
 
 
 def shift_of(
@@ -101,10 +100,6 @@ def told(shift: Shift, pixel_m: float, aligned: bool) -> Json:
     return found | {"move_east_m": east, "move_north_m": north}
 
 
-def _is_day(text: str) -> bool:
-    return re.fullmatch(r"\d{4}-\d{2}(-\d{2})?", text) is not None
-
-
 def _layer(archive: Path, region: str, date: str) -> tuple[Path, store.LayerInfo]:
     """The one image that a day or a month selects."""
     days = image_days(archive, region, [date])
@@ -118,13 +113,13 @@ def _reference(
 ) -> Reference:
     """What reads the reference on any part of the scene's grid, NaN where it has nothing."""
     assert options.reference is not None
-    if _is_day(options.reference):
+    if options.reference_is_day:
         path, info = _layer(archive, region, options.reference)
         if BAND not in info.bands:
             raise InputError(f"image {info.name} has no {BAND} band to compare with")
         array, number = store.open_array(path / "data.zarr", info.kind), info.bands.index(BAND)
         return lambda part: array[(number, *info.grid.roi_of(part))]
-    source = Source(Path(options.reference), options.reference_band)
+    source = Source(Path(options.reference), options.band_of_reference)
     raster.check_source(source)
     return mosaic.join([source], grid, folder / "reference", raster.ByResolution()).read
 

@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 
 from carbonmap.clouds import FACTOR
-from carbonmap.errors import InputError
+from carbonmap.errors import GridError, InputError
 from carbonmap.features import BANDS
-from carbonmap.gf1 import GAP_WARN_M, Scene, footprint_gap_m
+from carbonmap.gf1 import GAP_WARN_M, LAND_M, Scene, footprint_gap_m
 from carbonmap.grid import Grid
 from carbonmap.io import gf1, ortho, output, scenes
 from carbonmap.io.gf1 import Product
@@ -29,13 +29,14 @@ from carbonmap.stages.gf1.heights import Heights, heights_of
 from carbonmap.stages.gf1.judge import Optics
 from carbonmap.stages.gf1.options import SceneOptions
 from carbonmap.stages.gf1.raw import Placing
-from carbonmap.stages.gf1.sky import sky_of
+from carbonmap.stages.gf1.sky import Sky, sky_of
 from carbonmap.stages.ingest import replace_folder
 from carbonmap.sun import SUSPECT_DEG
 from carbonmap.types import Json
 
-LAND_M = (-500.0, 9000.0)
-"""Lowest and highest that land can be: between them a scene's footprint is sought."""
+LOWEST_SUN_DEG = 80.0
+"""Zenith past which land gets a sixth of the light at most, most of it from the sky, and ridges
+throw shadows of 20 km, which no tile could hold."""
 
 EDGE_STEPS = 50
 """Points along each side of an image by which its footprint is sought."""
@@ -113,6 +114,11 @@ def ingest_scene(
                     f"the archive the name of its product"
                 )
             report = _make(place, product, heights, options, work, threads)
+            if heights.to_json() != origin["heights"]:
+                raise InputError(
+                    f"the elevation of {place.region!r} was ingested anew while {name} was placed "
+                    f"by it; run the same command again once that has ended"
+                )
         work.begin_publishing()
         replace_folder(work.folder / "data.zarr", folder / "data.zarr")
         paths = [p for p in sorted((folder / "data.zarr").rglob("*")) if p.is_file()]
@@ -129,7 +135,7 @@ def _unpacked(work: output.Work) -> Iterator[Path]:
     folder = work.folder / "unpacked"
     try:
         yield folder
-    except InputError:
+    except (InputError, GridError):
         if not (work.folder / output.REPLACED).exists():  # by which an older scene is removed
             shutil.rmtree(work.folder, ignore_errors=True)
             with contextlib.suppress(OSError):  # it holds a finished scene
@@ -149,6 +155,11 @@ def _make(
 ) -> Json:
     """Everything between the product and the finished files; returns the report."""
     scene, rpc = product.scene, product.rpc
+    if scene.sun_zenith_deg > LOWEST_SUN_DEG:
+        raise InputError(
+            f"{scene.id}: the sun stands {scene.sun_zenith_deg:.0f}° from the zenith, and below "
+            f"{LOWEST_SUN_DEG:.0f}° no reflectance can be told; leave the scene out"
+        )
     grid = _reached(place.grid, scene, rpc)
     require_space(work, grid, MAPS)
     optics = judge.optics_of(scene, options)
@@ -160,7 +171,7 @@ def _make(
     land_m, relief_m = raw.require_heights(placing, scene.height, scene.width, threads)
     placing = dataclasses.replace(placing, relief_m=relief_m)
     placing, told = _registered(place, placing, land_m, options, work, threads)
-    air = judge.air_of(placing, optics, found, land_m, options)
+    air = judge.air_of(scene, placing, optics, found, land_m, options)
     waiting = work.folder / raw.DRAFT
     draft = scenes.create_draft(waiting, grid, len(BANDS), FACTOR)
     raw.place(placing, draft, work, threads, scene.id)
@@ -169,7 +180,7 @@ def _make(
     cloudy = None if found_clouds is None else found_clouds.cloudy
     relief = raw.relief_of(work)
     light = judge.light_fit(placed, placing, optics, air, cloudy, relief, options, threads)
-    info = _info(scene, grid, options)
+    info = _info(scene, sky, options)
     verdict = finish.Verdict(optics, air, light, found_clouds)
     arrays = scenes.create(work.folder / "data.zarr", info)
     flags = finish.finish(placing, placed, verdict, arrays, work, threads, scene.id)
@@ -246,19 +257,23 @@ def _registered(
     return placing, register.told(shift, placing.grid.pixel_m, aligned)
 
 
-def _info(scene: Scene, grid: Grid, options: SceneOptions) -> SceneInfo:
+def _info(scene: Scene, sky: Sky, options: SceneOptions) -> SceneInfo:
+    """What the archive says of a scene; the satellite stands where the camera's rays come from."""
     what = "top-of-atmosphere" if options.atmosphere == "none" else "surface"
+    zenith, azimuth, slope = sky.view_plane()
     return SceneInfo(
         scene.id,
-        grid,
+        sky.grid,
         BANDS,
         scene.acquired.isoformat(),
         scene.sensor,
         scene.sun_zenith_deg,
         scene.sun_azimuth_deg,
-        scene.view_zenith_deg,
-        scene.view_azimuth_deg,
+        zenith,
+        azimuth,
         f"{what} reflectance",
+        slope,
+        f"atmosphere {options.atmosphere}, terrain {options.terrain}",
     )
 
 

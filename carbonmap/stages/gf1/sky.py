@@ -22,6 +22,9 @@ NODE_PX = 512
 PLACES = 9
 """Across the swath, between which a camera's view is linear: 2° of view zenith each."""
 
+PLANE_PLACES = 16
+"""Places along the shorter side of a scene through which the plane of its view is laid."""
+
 RISE_M = 1000.0
 """Height by which a pixel's ray is followed."""
 
@@ -41,6 +44,7 @@ class Sky:
         across: place across the swath, 0 at the first sample and ``PLACES − 1`` at the last.
         view_zenith: radians, by place across the swath, ``(PLACES,)``.
         view_azimuth: radians clockwise from grid north, from the ground to the satellite, likewise.
+        true_north: azimuth of true north from grid north, radians, on the mean of the scene.
         disagreement_deg: between the sun of the product and the computed one, at the centre.
     """
 
@@ -51,6 +55,7 @@ class Sky:
     across: Floats
     view_zenith: Floats
     view_azimuth: Floats
+    true_north: float
     disagreement_deg: float
 
     def sun_at(self, part: Grid, step: int = 1) -> tuple[Raster, Raster]:
@@ -76,6 +81,30 @@ class Sky:
         east = np.interp(place, at, flat * np.sin(self.view_azimuth))
         north = np.interp(place, at, flat * np.cos(self.view_azimuth))
         return Direction(np.arctan(np.hypot(east, north)), np.arctan2(east, north))
+
+    def view_plane(self) -> tuple[float, float, tuple[float, float]]:
+        """The satellite in words that fit a scene's mark.
+
+        Returns:
+            Zenith in the grid's middle, degrees; azimuth in the swath's, degrees from true north;
+            and by how much the zenith grows from row to row and from column to column, by a plane
+            through the swath.
+        """
+        step = max(1, min(self.grid.shape) // PLANE_PLACES)
+        view, place = self.view_at(self.grid, step), self.across_at(self.grid, step)
+        inside = (place > 0) & (place < PLACES - 1)
+        if inside.sum() < PLANE_PLACES:
+            inside = np.ones_like(inside)
+        off = [
+            (np.arange(n) + 0.5) * step - size / 2
+            for n, size in zip(place.shape, self.grid.shape, strict=True)
+        ]
+        rows, cols = np.meshgrid(*off, indexing="ij")
+        terms = np.stack([np.ones_like(rows), rows, cols], axis=-1)
+        zenith = np.degrees(np.asarray(view.zenith))
+        fit = np.linalg.lstsq(terms[inside], zenith[inside], rcond=None)[0]
+        azimuth = math.degrees(float(self.view_azimuth[PLACES // 2]) - self.true_north) % 360
+        return max(float(fit[0]), 0.0), azimuth, (float(fit[1]), float(fit[2]))
 
     @property
     def sun_mean(self) -> tuple[float, float]:
@@ -130,7 +159,8 @@ def sky_of(scene: Scene, rpc: Rpc, grid: Grid, height: float) -> Sky:
     )
     stated = (math.radians(scene.sun_zenith_deg), math.radians(scene.sun_azimuth_deg))
     sun = sun_field(stated, scene.acquired, scene.centre, lon, lat)
-    azimuth = sun.azimuth + _true_north(grid, lon, lat)
+    north = _true_north(grid, lon, lat)
+    azimuth = sun.azimuth + north
     _, sample = rpc.project(lon, lat, np.float64(height))
     zenith, view_azimuth = _view(scene, rpc, grid, height)
     return Sky(
@@ -141,6 +171,7 @@ def sky_of(scene: Scene, rpc: Rpc, grid: Grid, height: float) -> Sky:
         sample / (scene.width - 1) * (PLACES - 1),
         zenith,
         view_azimuth,
+        float(north.mean()),
         sun.disagreement_deg,
     )
 

@@ -159,11 +159,12 @@ def _require_alike(infos: Sequence[SceneInfo], period: str) -> None:
     """Refuse to mix what does not mean the same.
 
     Raises:
-        InputError: scenes hold other quantities or other bands.
+        InputError: scenes hold other quantities or bands, or were corrected otherwise.
     """
     kinds: dict[str, list[str]] = {}
     for info in infos:
-        kinds.setdefault(f"{info.long_name} of {', '.join(info.bands)}", []).append(info.id)
+        how = f" ({info.corrections})" if info.corrections else ""
+        kinds.setdefault(f"{info.long_name}{how} of {', '.join(info.bands)}", []).append(info.id)
     if len(kinds) > 1:
         told = "; ".join(
             f"{kind}: {', '.join(ids[:3])}" + (f" and {len(ids) - 3} more" if ids[3:] else "")

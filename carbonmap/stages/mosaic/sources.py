@@ -12,11 +12,11 @@ from carbonmap.composite import Candidate, Preference
 from carbonmap.grid import Grid
 from carbonmap.harmonise import Harmonising, Harmony, solve
 from carbonmap.io import scenes, store
+from carbonmap.io.scenes import STEPS
 from carbonmap.io.store import WholeArray
 from carbonmap.overlaps import Samples, join, lattice_step, sample
 from carbonmap.quality import Quality, QualityBits, has
 from carbonmap.stages.common import ahead
-from carbonmap.stages.gf1.finish import STEPS
 from carbonmap.stages.mosaic.plan import Plan
 from carbonmap.types import Floats
 
@@ -51,7 +51,7 @@ class Sources:
             if has(core, Quality.OUTSIDE).all():
                 continue
             image = harmonised(self._image(number, part), number, harmony)
-            yield Candidate(number, image, quality, days[number], info.view_zenith_deg)
+            yield Candidate(number, image, quality, days[number], info.view_over(part))
 
     def _quality(self, number: int, wide: Grid) -> QualityBits:
         """Of a scene; outside where it does not reach, 0 beyond the region."""

@@ -62,3 +62,16 @@ def test_block_means_are_the_middles_of_their_pixels(sky):
     fine, coarse = sky.sun_at(part)[0], sky.sun_at(part, 4)[0]
     means = fine.reshape(32, 4, 64, 4).mean(axis=(1, 3))
     assert np.allclose(coarse, means, atol=1e-6)
+
+
+def test_the_mark_s_plane_is_the_view_all_over_the_swath(scene, sky):
+    zenith, azimuth, (down, right) = sky.view_plane()
+    assert azimuth == pytest.approx(scene.view_azimuth_deg, abs=1.0)
+    part = sky.grid[4000:12000, 5000:11000]
+    step = 500
+    seen = np.degrees(sky.view_at(part, step).zenith)
+    rows = part.row - sky.grid.row + (np.arange(seen.shape[0]) + 0.5) * step - sky.grid.height / 2
+    cols = part.col - sky.grid.col + (np.arange(seen.shape[1]) + 0.5) * step - sky.grid.width / 2
+    plane = zenith + down * rows[:, None] + right * cols
+    assert np.abs(plane - seen).max() < 0.5
+    assert np.ptp(seen) > 5
