@@ -25,7 +25,7 @@ from carbonmap.io.scenes import open_scene, scenes
 from carbonmap.landscape import County, county_grid
 from carbonmap.landscape.camera import camera_over
 from carbonmap.landscape.drawing import Land
-from carbonmap.landscape.product import county_shot
+from carbonmap.landscape.product import county_shot, lean_of
 from carbonmap.quality import Quality, has
 from carbonmap.stages.gf1 import SceneOptions, ingest_gf1
 from carbonmap.stages.ingest import Warping, ingest_layer
@@ -64,10 +64,10 @@ def rms(values):
     return float(np.sqrt(np.mean(np.square(values, dtype=np.float64))))
 
 
-def reflectance(archive, grid, county, month, product):
+def reflectance(archive, grid, county, month, product, lean):
     """RMSE by step and band, and clouds' scores."""
     truth = landscape.reflectance(grid, county, month)
-    cloud = landscape.clouds(grid, county, month)
+    cloud = landscape.clouds(grid, county, month, lean)
     shadow = landscape.shadows(grid, county, month) & ~cloud
     told = {}
     for name, options in STEPS.items():
@@ -144,8 +144,10 @@ def main(folder, size, months, sensor):
     print(f"{size} x {size} px, mean slope {np.degrees(np.arctan(slope)).mean():.0f} degrees")
     found = {}
     for month in months:
-        product = write_shot(folder / month, shot_of(grid, county, month, sensor))
-        steps, scores = reflectance(archive, grid, county, month, product)
+        shot = shot_of(grid, county, month, sensor)
+        product = write_shot(folder / month, shot)
+        lean = lean_of(shot.camera, grid)
+        steps, scores = reflectance(archive, grid, county, month, product, lean)
         print(f"\n{month}: reflectance RMSE on clear land    {'   '.join(BANDS)}")
         for name, by_band in steps.items():
             print(f"  {name:<34} " + "  ".join(f"{v:.4f}" for v in by_band.values()))

@@ -3,6 +3,7 @@
 In notebooks::
 
     stack = carbonmap.open_stack("archive", "huize")
+    scene = carbonmap.open_scene("archive", "huize", "GF1_WFV3_E103.5_N26.4_20200815_L1A0004999999")
     density = carbonmap.open("maps/huize_2020-08_carbon_density.tif")
 """
 
@@ -10,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from carbonmap.lazy import open_map as open
+    from carbonmap.lazy import open_scene as open_scene
     from carbonmap.lazy import open_stack as open_stack
 
-__all__ = ["open", "open_stack"]
+__all__ = ["open", "open_scene", "open_stack"]
 
 
 def __getattr__(name: str) -> Any:
@@ -21,4 +23,4 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from carbonmap import lazy
 
-    return lazy.open_map if name == "open" else lazy.open_stack
+    return getattr(lazy, "open_map" if name == "open" else name)

@@ -101,15 +101,16 @@ def subtract_haze(toa: Floats, path: Floats) -> Floats:
 def _notes(toa: Floats, haze: Floats) -> list[str]:
     """What contradicts the model."""
     black = [
-        f"{band}: the darkest land has a reflectance of {dark:.3f} through the air, less than 1 %; "
-        f"no haze is taken off"
+        f"{band}: the darkest land has a reflectance of {dark:.3f} through the air, less than the "
+        f"{DARK_REFLECTANCE:g} that it has without haze, so no haze is taken off this band"
         for band, dark in zip(BANDS, toa, strict=True)
         if dark < DARK_REFLECTANCE
     ]
     least = np.minimum.accumulate(haze)
     hazy = [
-        f"{band}: haze of {own:.3f} exceeds the {bound:.3f} of {before}, which air cannot; it "
-        f"has no dark land, and {before}'s haze is taken off"
+        f"{band}: the darkest land is {own:.3f} too bright, and haze brightens {band} by no more "
+        f"than the {bound:.3f} of {before}; so {band} has no dark land to tell its haze by, such "
+        f"as water, and {bound:.3f} is taken off it too"
         for (before, band), own, bound in zip(pairwise(BANDS), haze[1:], least[:-1], strict=True)
         if own > bound
     ]

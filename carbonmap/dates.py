@@ -8,7 +8,7 @@ import re
 
 from carbonmap.errors import ConfigError
 
-_PART = re.compile(r"\d{4}-(0[1-9]|1[0-2])(-(0[1-9]|[12]\d|3[01]))?")
+_PART = re.compile(r"\d{4}-(0[1-9]|1[0-2])(-(0[1-9]|[12]\d|3[01]))?", re.ASCII)
 
 
 def check_day(text: str) -> str:
@@ -29,15 +29,20 @@ def parse_periods(text: str) -> tuple[str, ...]:
     """``2020-02,2020-05`` or ``2020-02/2020-06`` into periods.
 
     Raises:
-        ConfigError: a part is not a month, a day or a range of them.
+        ConfigError: a part is not a month, a day or a range of them, or a range runs backwards.
     """
     periods = tuple(p.strip() for p in text.split(",") if p.strip())
     for period in periods:
         ends = period.split("/")
-        if len(ends) > 2 or not all(_PART.fullmatch(e) for e in ends) or ends != sorted(ends):
+        if len(ends) > 2 or not all(_PART.fullmatch(e) for e in ends):
             raise ConfigError(
                 f"date {period!r} is not a month, a day or a range; write 2020-02, 2020-02-15 or "
                 f"2020-02/2020-06"
+            )
+        if _ends(ends[0])[0] > _ends(ends[-1])[1]:
+            raise ConfigError(
+                f"range {period!r} runs backwards; write {'/'.join(reversed(ends))}, the earlier "
+                f"end first"
             )
     if not periods:
         raise ConfigError(f"dates {text!r} name no date; write 2020-02,2020-05")

@@ -15,14 +15,20 @@ from carbonmap.composite import NO_SOURCE, Sources
 from carbonmap.dates import in_period
 from carbonmap.errors import GridMismatch, InputError, MissingInput, nearest
 from carbonmap.grid import Grid
-from carbonmap.io import composed, files, maps, store
-from carbonmap.io.scenes import QUALITY, QUALITY_WORDS
+from carbonmap.io import composed, files, maps, scenes, store
+from carbonmap.io.scenes import IMAGE, QUALITY, QUALITY_WORDS
 from carbonmap.terrain import HALO_PX
 
-__all__ = ["image_days", "open_map", "open_stack", "stack_grid"]
+__all__ = ["image_days", "open_map", "open_scene", "open_stack", "stack_grid"]
 
 CHUNKS_PER_BLOCK = 2
 """Zarr chunks per dask chunk along each axis: 16 MB blocks, few enough tasks for a province."""
+
+SCENE_ATTRS = (
+    "id", "acquired", "sensor", "sun_zenith_deg", "sun_azimuth_deg", "view_zenith_deg",
+    "view_azimuth_deg", "corrections",
+)  # fmt: skip
+"""What a Dataset tells of its scene."""
 
 
 def open_stack(archive: str | Path, region: str, dates: Sequence[str] | None = None) -> xr.Dataset:
@@ -61,11 +67,68 @@ def open_stack(archive: str | Path, region: str, dates: Sequence[str] | None = N
     if images:
         data["image"] = _image(images)
         data = data.assign(_lineage(images))
-    data = data.rio.write_crs(grid.crs).rio.write_transform(grid.transform)
+    return _placed(data, grid).assign_attrs(region=region, carbonmap_grid=str(grid))
+
+
+def open_scene(archive: str | Path, region: str, scene_id: str) -> xr.Dataset:
+    """One scene that `carbonmap ingest gf1` made, as a lazy Dataset.
+
+    Args:
+        archive: the archive folder.
+        region: its name there.
+        scene_id: the product's name, as the archive's folder of the scene has it.
+
+    Returns:
+        ``image``, the reflectance, float32 ``(band, y, x)``, NaN where nothing was measured; and
+        ``quality``, uint8 ``(y, x)``, 0 where nothing speaks against a pixel, with CF's
+        ``flag_masks`` and ``flag_meanings``; on the part of the region that the scene reaches, with
+        ``spatial_ref``. Its attributes tell when, by which sensor and under which angles it was
+        taken, and how its light was corrected. Nothing is read yet.
+
+    Raises:
+        MissingInput: no such archive, region or scene.
+        CorruptData: a file of the scene is gone, or, when it is read, a chunk is damaged.
+    """
+    folder, info = _scene(Path(archive), region, scene_id)
+    mark = files.sha256(folder / scenes.MARK)
+    image, quality = (
+        _chunked(array, f"{info.id}-{name}-{mark}")
+        for array, name in zip(scenes.open_scene(folder), (IMAGE, QUALITY), strict=True)
+    )
+    words = {"units": "1", "long_name": info.long_name}
+    data = xr.Dataset(
+        {"image": (("band", "y", "x"), image, words), "quality": (("y", "x"), quality)},
+        coords={"band": list(info.bands), "y": info.grid.y, "x": info.grid.x},
+    )
+    data["quality"].attrs.update(QUALITY_WORDS)
+    told = {name: getattr(info, name) for name in SCENE_ATTRS}
+    place = {"region": region, "carbonmap_grid": str(info.grid)}
+    return _placed(data, info.grid).assign_attrs(told | place)
+
+
+def _scene(archive: Path, region: str, scene_id: str) -> tuple[Path, scenes.SceneInfo]:
+    """A finished scene by its id."""
+    found = {info.id: (path, info) for path, info in scenes.scenes(archive, region)}
+    if scene_id in found:
+        return found[scene_id]
+    if found:
+        raise MissingInput(
+            f"region {region!r} has no scene {scene_id!r}; {nearest(scene_id, found)}"
+        )
+    regions = {mark.parents[2].name for mark in archive.glob(f"*/{scenes.FOLDER}/*/{scenes.MARK}")}
+    hint = nearest(region, regions) if regions else "none of its regions has any"
+    raise MissingInput(
+        f"archive {str(archive)!r} has no scene of a region {region!r}; {hint}; run `carbonmap "
+        f"ingest gf1` first"
+    )
+
+
+def _placed(data: xr.Dataset, grid: Grid) -> xr.Dataset:
+    """With the grid's coordinate reference system, and its axes described."""
+    placed: xr.Dataset = data.rio.write_crs(grid.crs).rio.write_transform(grid.transform)
     for axis in ("y", "x"):
-        data[axis].attrs.update(units="m", standard_name=f"projection_{axis}_coordinate")
-    described: xr.Dataset = data.assign_attrs(region=region, carbonmap_grid=str(grid))
-    return described
+        placed[axis].attrs.update(units="m", standard_name=f"projection_{axis}_coordinate")
+    return placed
 
 
 def stack_grid(archive: str | Path, region: str) -> Grid:
@@ -123,9 +186,15 @@ def _one_grid(found: list[tuple[Path, store.LayerInfo]]) -> Grid:
 def _dask(path: Path, info: store.LayerInfo, array_name: str | None = None) -> da.Array:
     """A layer's values, or another array of it."""
     array = store.open_array(path / "data.zarr", array_name or info.kind)
+    return _chunked(
+        array, f"{info.name}-{array_name or info.kind}-{files.sha256(path / 'layer.json')}"
+    )
+
+
+def _chunked(array: store.WholeArray, name: str) -> da.Array:
+    """An array of the archive, whose name tells it from all others and other states of it."""
     edges = array.chunks[-2:]
     chunks = (*array.chunks[:-2], *(e * CHUNKS_PER_BLOCK for e in edges))
-    name = f"{info.name}-{array_name or info.kind}-{files.sha256(path / 'layer.json')}"
     return da.from_array(array, chunks=chunks, name=name)  # type: ignore[no-any-return, no-untyped-call]
 
 
@@ -232,8 +301,9 @@ def open_map(path: str | Path) -> xr.Dataset:
         ``long_name`` and ``spatial_ref``; NaN where there is no data.
 
     Raises:
-        MissingInput: no such map, or it was never finished.
+        MissingInput: no such map, it was never finished, or it is a scene or layer of an archive.
     """
+    _refuse_archived(Path(path))
     found = files.existing(path, "map")
     maps.require_whole(found, by_size=True)
     data = rioxarray.open_rasterio(found, chunks={"x": 2048, "y": 2048}, masked=True)
@@ -244,3 +314,23 @@ def open_map(path: str | Path) -> xr.Dataset:
     if head["date"]:
         data = data.expand_dims(time=[np.datetime64(head["date"], "ns")])
     return data.to_dataset().assign_attrs(head["tags"])
+
+
+def _refuse_archived(path: Path) -> None:
+    """Say how to open what lies in an archive and is no map.
+
+    Raises:
+        MissingInput: the path is the folder of a scene or layer, or the store in it.
+    """
+    if not path.is_dir():
+        return
+    home = path.resolve()
+    for folder in (home, home.parent):
+        if (folder / scenes.MARK).is_file():
+            archive, region = folder.parents[2], folder.parents[1].name
+            call = f"open_scene({str(archive)!r}, {region!r}, {folder.name!r})"
+            raise MissingInput(f"{str(path)!r} is a scene, no map; open it by carbonmap.{call}")
+        if (folder / "layer.json").is_file():
+            archive, region = folder.parents[1], folder.parent.name
+            call = f"open_stack({str(archive)!r}, {region!r})"
+            raise MissingInput(f"{str(path)!r} is a layer, no map; open it by carbonmap.{call}")

@@ -178,7 +178,7 @@ def combine(shifts: Sequence[PatchShift], settings: MatchSettings) -> Shift:
 
     Returns:
         No decision, with its reason, where fewer than `MatchSettings.patches` or fewer than half of
-        the patches with a say agree.
+        the patches with a say agree, or those that do scatter past `MatchSettings.scatter_px`.
     """
     sure = [s for s in shifts if s.confidence >= settings.confidence and np.isfinite(s.rows)]
     if len(sure) < settings.patches:
@@ -200,16 +200,16 @@ def combine(shifts: Sequence[PatchShift], settings: MatchSettings) -> Shift:
     off = np.abs(found[agree] - (rows, cols))
     spread = float(MAD * np.median(off, axis=0).max())
     count = int(agree.sum())
-    if count < settings.patches or 2 * count < len(sure) or spread > settings.scatter_px:
-        return Shift(
-            None,
-            None,
-            spread,
-            count,
-            f"{count} of {len(sure)} patches agree on a shift, with a spread of {spread:.2g} px; "
-            f"{max(settings.patches, -(-len(sure) // 2))} within {settings.scatter_px:g} px are "
-            "needed",
+    needed = max(settings.patches, -(-len(sure) // 2))
+    if count < needed:
+        reason = f"only {count} of {len(sure)} patches agree on a shift; {needed} are needed"
+        return Shift(None, None, spread, count, reason)
+    if spread > settings.scatter_px:
+        reason = (
+            f"the shifts of {count} patches scatter by {spread:.2g} px, and one shift for the "
+            f"whole scene is no cure past {settings.scatter_px:g} px"
         )
+        return Shift(None, None, spread, count, reason)
     return Shift(float(rows), float(cols), spread, count)
 
 

@@ -63,8 +63,10 @@ def test_a_band_without_dark_land_takes_the_haze_of_the_band_before_it_and_says_
     found = dark_object(histogram(scene(dark=[0.01, 0.01, 0.01, 0.15])), GAIN, np.zeros(4))
     assert found.path[3] == found.path[2]
     (note,) = found.notes
-    assert note.startswith("nir: haze of 0.0")
-    assert "exceeds the 0.030 of red" in note
+    own = found.toa[3] - DARK_REFLECTANCE
+    assert note.startswith(f"nir: the darkest land is {own:.3f} too bright, and haze brightens nir")
+    assert "by no more than the 0.030 of red; so nir has no dark land" in note
+    assert note.endswith("0.030 is taken off it too")
     assert (np.diff(found.path) <= 0).all()
 
 
@@ -72,7 +74,7 @@ def test_land_darker_than_dark_has_no_negative_haze():
     found = dark_object(histogram(scene(dark=-HAZE + 0.005)), GAIN, np.zeros(4))
     assert found.path.tolist() == [0, 0, 0, 0]
     assert len(found.notes) == 4
-    assert "less than 1 %" in found.notes[0]
+    assert "less than the 0.01 that it has without haze" in found.notes[0]
 
 
 def test_a_scene_with_hardly_a_valid_pixel_is_refused():

@@ -54,3 +54,35 @@ def test_days_are_counted_with_their_sign():
 def test_what_is_no_period_has_no_middle(period):
     with pytest.raises(ConfigError):
         dates.middle_day(period)
+
+
+@pytest.mark.parametrize("text", ["2021-02-29", "2020-02-01/2020-02-30", "2020-05,2020-04-31"])
+def test_a_day_that_its_month_does_not_have_is_refused(text):
+    with pytest.raises(ConfigError, match=r"date '\S+' is not a day"):
+        dates.parse_periods(text)
+
+
+@pytest.mark.parametrize("text", ["２０２０-02", "0000-01", "2020-02/2020-03/2020-04", ""])
+def test_what_is_no_period_is_refused(text):
+    with pytest.raises(ConfigError):
+        dates.parse_periods(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "other"),
+    [
+        ("2020-11/2020-02", "2020-02/2020-11"),
+        ("2020-03/2020-02-29", "2020-02-29/2020-03"),
+        ("2020-02-15/2020-02-14", "2020-02-14/2020-02-15"),
+    ],
+)
+def test_a_range_that_runs_backwards_is_told_so(text, other):
+    with pytest.raises(ConfigError, match=f"'{text}' runs backwards; write {other}, the earlier"):
+        dates.parse_periods(text)
+    assert dates.parse_periods(other) == (other,)
+
+
+def test_a_range_may_end_in_the_month_that_it_begins_in():
+    (period,) = dates.parse_periods("2020-02-15/2020-02")
+    days = ("2020-02-14", "2020-02-15", "2020-02-29", "2020-03-01")
+    assert [dates.in_period(day, period) for day in days] == [False, True, True, False]

@@ -135,8 +135,8 @@ def test_a_missing_or_empty_field_is_named_with_the_file_and_what_it_should_be(t
 @pytest.mark.parametrize(
     ("tag", "value", "says"),
     [
-        ("SatelliteID", "GF2", "it is of GF2 WFV3; carbonmap reads GF1 with .*WFV1, WFV2, WFV3"),
-        ("SensorID", "PMS1", "it is of GF1 PMS1; .*valid: WFV1, WFV2, WFV3, WFV4"),
+        ("SatelliteID", "GF2", "it is of GF2's camera WFV3; want GF1's WFV1, WFV2, WFV3 or WFV4"),
+        ("SensorID", "PMS1", "GF1's camera PMS1; want GF1's WFV1.*ingest image"),
         ("ProductLevel", "LEVEL2A", "ProductLevel is 'LEVEL2A'; want LEVEL1A.*ingest image"),
         ("WidthInPixels", "0", "WidthInPixels is '0'; want a number from 1 to 32768 px"),
         ("WidthInPixels", "12000.5", "want a whole number"),

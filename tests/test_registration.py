@@ -161,9 +161,12 @@ def test_the_order_of_patches_does_not_matter():
     [
         ([], "0 of 0 patches"),
         (agreeing(4), "4 of 4 patches have a texture"),
-        (agreeing(10, sd=6), "patches agree on a shift"),
-        (agreeing(5) + agreeing(5, rows=9), "within 1 px are needed"),
-        (agreeing(5) + agreeing(3, rows=12) + agreeing(3, cols=12), "5 of 11 patches agree"),
+        (agreeing(10, sd=6), "px, and one shift for the whole scene is no cure past 1 px"),
+        (agreeing(5) + agreeing(5, rows=9), "the shifts of 10 patches scatter by 5."),
+        (
+            agreeing(5) + agreeing(3, rows=12) + agreeing(3, cols=12),
+            "only 5 of 11 patches agree on a shift; 6 are needed",
+        ),
     ],
 )
 def test_no_decision_says_why(patches, reason):

@@ -198,8 +198,17 @@ def parse_bands(text: str) -> dict[str, list[Source]]:
     show_default=True,
     help="Camera of the products.",
 )
-@click.option("--gf1-month", "months", multiple=True, metavar="YYYY-MM", help="Of the products.")
-@click.option("--gf1-archive", "archive", is_flag=True, help="Products as .tar.gz files.")
+@click.option(
+    "--gf1-month",
+    "months",
+    multiple=True,
+    metavar="YYYY-MM",
+    help="Of the products, with --gf1: 2020-02, 2020-05, 2020-08 or 2020-11; may be repeated. All "
+    "four by default.",
+)
+@click.option(
+    "--gf1-archive", "archive", is_flag=True, help="Products as .tar.gz files, with --gf1."
+)
 @overwrite_option
 @json_option
 def simulate(
@@ -216,6 +225,12 @@ def simulate(
     from carbonmap.stages import simulate as simulate_
     from carbonmap.stages.simulate_gf1 import Scenes
 
+    given = {"--gf1-month": which["months"], "--gf1-archive": which["archive"]}
+    if gf1 is None and (alone := [name for name, value in given.items() if value]):
+        raise ConfigError(
+            f"{' and '.join(alone)} without --gf1; add --gf1 LINES SAMPLES, such as --gf1 800 800, "
+            f"the size of the products in pixels"
+        )
     grid = county_grid(size, size, crs=config.crs_text("china-albers"))
     scenes = Scenes(*gf1, **which) if gf1 else None
     show(

@@ -18,7 +18,7 @@ import math
 import re
 from collections.abc import Mapping
 
-from carbonmap.errors import InputError, nearest
+from carbonmap.errors import InputError
 from carbonmap.gf1.document import NUMBER, elements
 from carbonmap.gf1.scene import PRODUCT_NAME, SENSORS, Corners, Scene, ground_m
 from carbonmap.sun import angle_between, sun_degrees
@@ -161,8 +161,9 @@ def _sensor(fields: _Fields) -> tuple[str, str]:
     sensor = fields.text("SensorID", ", ".join(SENSORS)).upper()
     if satellite != "GF1" or sensor not in SENSORS:
         raise InputError(
-            f"it is of {satellite[:20]} {sensor[:20]}; carbonmap reads GF1 with "
-            f"{nearest(sensor[:20], SENSORS)}"
+            f"it is of {satellite[:20]}'s camera {sensor[:20]}; want GF1's "
+            f"{', '.join(SENSORS[:-1])} or {SENSORS[-1]}. Reflectance of another camera, on a map "
+            f"already, is read with `carbonmap ingest image`"
         )
     return satellite, sensor
 

@@ -103,6 +103,7 @@ def unpack(path: Path, into: Path) -> Path:
         WriteError: the disk is full or cannot be written to.
     """
     found = files.existing(path, "archive")
+    files.require_bytes(found, "archive")
     final = into / stem(found)
     begun = into / f".{stem(found)}.partial"
     with files.writing(final):

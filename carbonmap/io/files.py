@@ -50,6 +50,16 @@ def existing(path: str | Path, what: str) -> Path:
     return found
 
 
+def require_bytes(path: Path, what: str) -> None:
+    """Refuse an empty file, such as a download leaves that failed at once.
+
+    Raises:
+        InputError: it has no byte.
+    """
+    if not path.stat().st_size:
+        raise InputError(f"{what} {str(path)!r} is empty (0 bytes); fetch it again")
+
+
 def require_readable_name(path: Path, what: str) -> None:
     """Refuse a name that GDAL and JSON cannot spell.
 
@@ -186,7 +196,10 @@ def writing(path: Path) -> Iterator[None]:
 def advice(path: Path, error: OSError) -> str:
     """What went wrong with a write and what to do about it."""
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-        todo = "the folder cannot be written to; choose another with -o, or change its permissions"
+        todo = (
+            "the folder cannot be written to; choose another folder or disk, or change its "
+            "permissions"
+        )
     elif error.errno in (errno.ENOTDIR, errno.EEXIST, errno.EISDIR):
         todo = (
             "a file stands where a folder should be, or a folder where a file; choose another name"
@@ -224,7 +237,7 @@ def require_space(path: Path, needed: int) -> None:
     if free_bytes(path) < needed:
         raise WriteError(
             f"{str(path)!r} needs about {needed / 1e6:,.0f} MB and {free_text(path)}; "
-            f"make room, or choose another disk with -o"
+            f"make room, or choose another folder or disk"
         )
 
 

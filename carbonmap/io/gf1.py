@@ -27,6 +27,9 @@ MOST_TEXT_BYTES = 5_000_000
 
 BANDS = 4
 
+EXAMPLE = "GF1_WFV3_E103.7_N25.6_20200827_L1A0005020371"
+"""A product's name: sensor, place, day and product number."""
+
 Parts = dict[str, list[Path]]
 """Files of one product: by part, all that could be it."""
 
@@ -137,7 +140,7 @@ def find_products(path: Path) -> list[Path]:
         return [files.existing(path, "product")]
     files.require_readable_name(path, "product")
     try:
-        found = _found_below(path)
+        found, aside = _found_below(path)
     except OSError as error:
         raise InputError(
             f"folder {str(path)!r} cannot be searched for products: {error}; let it be read, or "
@@ -146,13 +149,18 @@ def find_products(path: Path) -> list[Path]:
     if not found:
         raise MissingInput(
             f"folder {str(path)!r} holds no GF-1 WFV product; give folders or archives such as "
-            f"GF1_WFV3_E103.7_N25.6_20200827_L1A0005020371.tar.gz"
+            f"{EXAMPLE}.tar.gz" + (f", not {listed(p.name for p in aside)}" if aside else "")
         )
     return [found[stem] for stem in sorted(found)]
 
 
-def _found_below(path: Path) -> dict[str, Path]:
-    """The products below a folder, by name in lower case.
+def left_aside(paths: Iterable[Path]) -> list[Path]:
+    """The archives below folders that `find_all` passes over, since no product has their names."""
+    return [a for p in dict.fromkeys(paths) if p.is_dir() for a in _found_below(p)[1]]
+
+
+def _found_below(path: Path) -> tuple[dict[str, Path], list[Path]]:
+    """The products below a folder, by name in lower case, and the archives of other names.
 
     Raises:
         OSError: some folder or file may not be looked at.
@@ -161,7 +169,7 @@ def _found_below(path: Path) -> dict[str, Path]:
     def fail(error: OSError) -> None:
         raise error
 
-    packed: dict[str, Path] = {}
+    packed, aside = dict[str, Path](), list[Path]()
     loose: dict[bool, dict[str, Path]] = {True: {}, False: {}}
     for folder, below, names in os.walk(path, onerror=fail):
         below[:] = sorted(name for name in below if not name.startswith("."))
@@ -169,9 +177,13 @@ def _found_below(path: Path) -> dict[str, Path]:
             first = next(parts[part][0] for part in PART_NAMES if part in parts)
             loose[len(parts) == len(PART_NAMES)].setdefault(stem, first)
         for archive in sorted(Path(folder) / name for name in names):
-            if archives.is_archive(archive) and archive.name.upper().startswith("GF1_WFV"):
+            if not archives.is_archive(archive) or archive.name.startswith("."):
+                continue
+            if archive.name.upper().startswith("GF1_WFV"):
                 packed.setdefault(archives.stem(archive).casefold(), archive)
-    return loose[False] | packed | loose[True]
+            else:
+                aside.append(archive)
+    return loose[False] | packed | loose[True], aside
 
 
 def _stems(folder: Path) -> dict[str, Parts]:
@@ -205,8 +217,8 @@ def _only(path: Path, products: dict[str, Parts]) -> Parts:
             f"{str(path)!r} holds no GF-1 WFV product: no .tiff, .xml and .rpb of one name"
         )
     if len(products) > 1:
-        listed = _names(next(iter(parts.values()))[0].stem for parts in products.values())
-        raise InputError(f"{str(path)!r} holds {len(products)} products, give one: {listed}")
+        told = listed(next(iter(parts.values()))[0].stem for parts in products.values())
+        raise InputError(f"{str(path)!r} holds {len(products)} products, give one: {told}")
     return next(iter(products.values()))
 
 
@@ -219,7 +231,7 @@ def _part(parts: Parts, part: str, source: Path) -> Path:
     """
     found = parts.get(part, [])
     if not found:
-        there = _names(path.name for paths in parts.values() for path in paths)
+        there = listed(path.name for paths in parts.values() for path in paths)
         raise MissingInput(
             f"product {str(source)!r} lacks its {PART_NAMES[part]}; beside each other must stand "
             f"{', '.join(PART_NAMES.values())} of one name, and there is only {there}"
@@ -227,14 +239,15 @@ def _part(parts: Parts, part: str, source: Path) -> Path:
     if len(found) > 1:
         raise InputError(
             f"product {str(source)!r} has more than one {PART_NAMES[part]}: "
-            f"{_names(path.name for path in found)}; remove the wrong one"
+            f"{listed(path.name for path in found)}; remove the wrong one"
         )
     return found[0]
 
 
-def _names(names: Iterable[str]) -> str:
-    listed = list(names)
-    return ", ".join(listed[:5]) + (f" and {len(listed) - 5} more" if len(listed) > 5 else "")
+def listed(names: Iterable[str]) -> str:
+    """The first few of many names, and how many more there are."""
+    held = list(names)
+    return ", ".join(held[:5]) + (f" and {len(held) - 5} more" if len(held) > 5 else "")
 
 
 def _read(path: Path, what: str) -> bytes:
@@ -304,31 +317,31 @@ def identify(path: Path) -> tuple[str, Json]:
 
     Raises:
         MissingInput: there is nothing, or a part of the product is missing.
-        InputError: it is several products, or none, or may not be read.
+        InputError: it is several products, or none, may not be read, or has no product's name, by
+            which alone the same product is known again.
     """
     path = Path(path)
     try:
         if path.is_file() and archives.is_archive(path):
-            return _name_of(path), {"archive": files.fingerprint(path)}
+            return _require_name(archives.stem(path), path), {"archive": files.fingerprint(path)}
         parts = _parts_of(path)
         held = {part: files.fingerprint(_part(parts, part, path)) for part in PART_NAMES}
     except CarbonmapError:
         raise
     except OSError as error:
         raise InputError(f"product {str(path)!r} cannot be read: {error}") from error
-    return _part(parts, "xml", path).stem, held
+    return _require_name(_part(parts, "xml", path).stem, path), held
 
 
-def _name_of(archive: Path) -> str:
-    """The name of an archive's product, which is the archive's own.
+def _require_name(name: str, source: Path) -> str:
+    """The name of a product's archive or files, which must be the product's own.
 
     Raises:
-        InputError: it is no product's name; only the whole archive would tell what it holds.
+        InputError: it is another; its scene would be a second one of the same product.
     """
-    name = archives.stem(archive)
-    if not PRODUCT_NAME.match(name):
+    if not PRODUCT_NAME.fullmatch(name):
         raise InputError(
-            f"archive {str(archive)!r} does not have the name of a product, such as "
-            f"GF1_WFV3_E103.7_N25.6_20200827_L1A0005020371.tar.gz; give it that of its content"
+            f"product {str(source)!r} goes by {name!r}, which is not the name of a product; give "
+            f"it back its own, with sensor, place, day and product number, as in {EXAMPLE}"
         )
     return name

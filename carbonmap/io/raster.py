@@ -136,9 +136,10 @@ def open_handle(path: str | Path, what: str) -> rasterio.DatasetReader:
 
     Raises:
         MissingInput: no such file.
-        InputError: it is not a GeoTIFF, or it is damaged.
+        InputError: it is empty, not a GeoTIFF, or damaged.
     """
     found = files.existing(path, what)
+    files.require_bytes(found, what)
     with found.open("rb") as stream:
         if stream.read(4) not in MAGIC:
             raise InputError(

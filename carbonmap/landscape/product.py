@@ -25,7 +25,7 @@ from carbonmap.landscape.county import County
 from carbonmap.landscape.drawing import Land, Roi, draw
 from carbonmap.landscape.relief import elevation
 from carbonmap.landscape.scene import view
-from carbonmap.landscape.sky import cloud_share
+from carbonmap.landscape.sky import OVERHEAD, Lean, cloud_share
 from carbonmap.landscape.species import BANDS, Spectrum
 from carbonmap.radiometry import SATURATION, earth_sun_distance
 from carbonmap.sun import sun_degrees
@@ -165,9 +165,15 @@ CHINA = datetime.timezone(datetime.timedelta(hours=8))
 
 
 def top_of_atmosphere(
-    grid: Grid, county: County, season: str, atmosphere: Atmosphere = HAZE
+    grid: Grid,
+    county: County,
+    season: str,
+    atmosphere: Atmosphere = HAZE,
+    lean: Lean = OVERHEAD,
 ) -> Floats:
     """Reflectance of a county in a month above the atmosphere, clouds and shadows in it.
+
+    Clouds hide what lies behind them as seen along `lean`.
 
     Returns:
         float32, shape ``(band, row, col)``.
@@ -175,7 +181,7 @@ def top_of_atmosphere(
     Raises:
         ConfigError: the county has no image of that month.
     """
-    seen = np.stack(list(view(grid, county, season).values()))
+    seen = np.stack(list(view(grid, county, season, lean).values()))
     path, share = (
         np.array(part, dtype=np.float32)[:, None, None]
         for part in (atmosphere.path, atmosphere.transmittance)
@@ -183,20 +189,29 @@ def top_of_atmosphere(
     return np.asarray(path + share * seen)
 
 
-def county_land(lattice: Grid, county: County, season: str, atmosphere: Atmosphere = HAZE) -> Land:
+def county_land(
+    lattice: Grid,
+    county: County,
+    season: str,
+    atmosphere: Atmosphere = HAZE,
+    lean: Lean = OVERHEAD,
+) -> Land:
     """A county in a month, as a camera above the atmosphere sees it.
 
-    Its heights are over the ellipsoid. A cloud is drawn straight over the land that `sky.clouds`
-    says it hides, and its shadow as on level land, wherever the camera stands.
+    Its heights are over the ellipsoid. Clouds are as high above all land as above level one, and so
+    fall their shadows; all are seen along one direction, though a whole swath sees 8° to each side.
 
     Args:
         lattice: any grid of the county's lattice; the land itself is endless.
         county: the settings.
         season: its month, ``YYYY-MM``.
         atmosphere: the haze.
+        lean: of the lines of sight, towards the camera; see `lean_of`.
     """
     county.season(season)
-    values = partial(top_of_atmosphere, county=county, season=season, atmosphere=atmosphere)
+    values = partial(
+        top_of_atmosphere, county=county, season=season, atmosphere=atmosphere, lean=lean
+    )
     low, high = county.elevation_m
     return Land(lattice, partial(elevation, county=county), values, low, high)
 
@@ -219,7 +234,7 @@ def county_shot(
     months = [one.month for one in county.seasons]
     return Shot(
         camera,
-        county_land(lattice, county, season),
+        county_land(lattice, county, season, lean=lean_of(camera, lattice)),
         calibration,
         _moment(when.date, (lon, lat), when.sun_zenith_deg, azimuth),
         when.sun_zenith_deg,
@@ -227,6 +242,13 @@ def county_shot(
         abs(county.seed) * PRODUCT_SERIES % 10**10 + months.index(season),
         100 * _cloud_share(camera, lattice, county, season),
     )
+
+
+def lean_of(camera: Camera, lattice: Grid) -> Lean:
+    """How the lines of sight in a scene's middle lean towards the camera, on a grid."""
+    azimuth = camera.view_azimuth + math.radians(_true_north(lattice, camera.lon, camera.lat))
+    aside = math.tan(camera.view_zenith)
+    return aside * math.sin(azimuth), aside * math.cos(azimuth)
 
 
 def _true_north(lattice: Grid, lon: float, lat: float) -> float:

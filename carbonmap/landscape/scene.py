@@ -12,7 +12,7 @@ from carbonmap.landscape.cover import Cover, cover
 from carbonmap.landscape.inventory import Stands, stands
 from carbonmap.landscape.light import cast_shadows, sunlight
 from carbonmap.landscape.mesh import mesh
-from carbonmap.landscape.sky import clouds, shadows
+from carbonmap.landscape.sky import OVERHEAD, Lean, clouds, shadows
 from carbonmap.landscape.species import BANDS, SPECIES
 from carbonmap.types import Floats, Raster
 
@@ -76,24 +76,27 @@ def reflectance(grid: Grid, county: County, season: str) -> dict[str, Raster]:
     return {band: values.clip(0, 1).astype(np.float32) for band, values in rho.items()}
 
 
-def view(grid: Grid, county: County, season: str) -> dict[str, Raster]:
+def view(grid: Grid, county: County, season: str, lean: Lean = OVERHEAD) -> dict[str, Raster]:
     """What there is to see from above the clouds but for the haze: `image` without noise.
 
     Where a mountain stands before the sun, the land has the sky's light alone, which `image`
-    leaves out of account; see `cast_shadows`. float32, 0–1, shape ``(row, col)``.
+    leaves out of account; see `cast_shadows`. Clouds hide what lies behind them as seen along
+    `lean`. float32, 0–1, shape ``(row, col)``.
 
     Raises:
         ConfigError: the county has no image of that month.
     """
     light = sunlight(grid, county, season)
     light[cast_shadows(grid, county, season)] = 0
-    rho = _lit(grid, county, season, light)
+    rho = _lit(grid, county, season, light, lean)
     return {band: values.clip(0, 1).astype(np.float32) for band, values in rho.items()}
 
 
-def _lit(grid: Grid, county: County, season: str, light: Floats) -> dict[str, Floats]:
+def _lit(
+    grid: Grid, county: County, season: str, light: Floats, lean: Lean = OVERHEAD
+) -> dict[str, Floats]:
     """The land in the sun's light, clouds over it and their shadows on it."""
-    hidden, dark = clouds(grid, county, season), shadows(grid, county, season)
+    hidden, dark = clouds(grid, county, season, lean), shadows(grid, county, season)
     clumps = clumping(grid, county)
     bands = _surface(grid, county, county.season(season))
     for b, rho in enumerate(bands.values()):

@@ -17,16 +17,31 @@ OCTAVES = 5
 """From the widest clouds down to tufts a sixteenth as wide."""
 
 
-def clouds(grid: Grid, county: County, season: str) -> Bool:
+Lean = tuple[float, float]
+"""Metres east and north on the grid that a line of sight runs for each metre that it rises."""
+
+OVERHEAD: Lean = (0.0, 0.0)
+"""Of a camera that looks straight down."""
+
+
+def clouds(grid: Grid, county: County, season: str, lean: Lean = OVERHEAD) -> Bool:
     """Which pixels a cloud hides in the image of a month; shape ``(row, col)``.
 
     A fractal field is cut at the quantile of the season's cloud cover: the share is exact for each
-    pixel over all counties, and near it in one county that is much wider than its clouds.
+    pixel over all counties, and near it in one county that is much wider than its clouds. What is
+    hidden lies ``z · lean`` away from below the cloud, to whole pixels.
+
+    Args:
+        grid: where.
+        county: whose clouds; they are `County.cloud_height_m` above the land.
+        season: the month.
+        lean: of the lines of sight, towards the camera.
 
     Raises:
         ConfigError: the county has no image of that month.
     """
-    field = partial(smooth, grid.y, grid.x)
+    above = _moved(grid, county, lean)
+    field = partial(smooth, above.y, above.x)
     return np.asarray(_thickness(field, county, county.season(season)) > 0)
 
 
@@ -50,14 +65,16 @@ def shadows(grid: Grid, county: County, season: str) -> Bool:
         ConfigError: the county has no image of that month.
     """
     sun = county.season(season)
-    away = county.cloud_height_m * np.tan(np.deg2rad(sun.sun_zenith_deg)) / grid.pixel_m
+    away = float(np.tan(np.deg2rad(sun.sun_zenith_deg)))
     azimuth = np.deg2rad(sun.sun_azimuth_deg)
-    towards_sun = dataclasses.replace(
-        grid,
-        row=grid.row - round(float(away * np.cos(azimuth))),
-        col=grid.col + round(float(away * np.sin(azimuth))),
-    )
-    return clouds(towards_sun, county, season)
+    ray = (away * float(np.sin(azimuth)), away * float(np.cos(azimuth)))
+    return clouds(grid, county, season, ray)
+
+
+def _moved(grid: Grid, county: County, lean: Lean) -> Grid:
+    """Where lines from a grid's pixels meet the clouds."""
+    east, north = (county.cloud_height_m * part / grid.pixel_m for part in lean)
+    return dataclasses.replace(grid, row=grid.row - round(north), col=grid.col + round(east))
 
 
 def _thickness(sample: Sample, county: County, season: Season) -> Floats:

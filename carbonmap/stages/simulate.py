@@ -59,7 +59,13 @@ def simulate(
         county: the settings that everything follows from.
         scenes: the GF-1 products to take of it besides, into ``gf1/``.
         existing: what to do about a county of other settings.
+
+    Raises:
+        ConfigError: the county has no image of a month that products are wanted of; nothing was
+            drawn then.
     """
+    for month in scenes.months if scenes else ():
+        county.season(month)
     report = _county(folder, grid, county, existing)
     if scenes is None:
         return report

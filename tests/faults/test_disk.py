@@ -100,7 +100,9 @@ def test_a_disk_that_cannot_hold_the_maps_is_refused_before_any_work(county, dis
     room = os.statvfs(disk.path)
     used = (room.f_blocks - room.f_bfree) * room.f_frsize
     disk.change(f"size={used + 2**20}")
-    run(place, COMMANDS["build-labels"].words).said("needs about 2 MB", "choose another disk")
+    run(place, COMMANDS["build-labels"].words).said(
+        "needs about 2 MB", "choose another folder or disk"
+    )
     assert place.products("labels") == {}
 
 
@@ -145,7 +147,7 @@ def test_a_folder_that_may_not_be_written_is_one_message(place, county, name):
     for folder in (place.path, *(p for p in place.path.rglob("*") if p.is_dir())):
         folder.chmod(0o555)
     done = run(place, command.words, (obey_permissions,))
-    done.said("cannot write", "ermission", "choose another with -o")
+    done.said("cannot write", "ermission", "choose another folder or disk")
     assert place.products() == county.products()
     assert litter(place.path) == []
 
@@ -156,7 +158,9 @@ def test_a_disk_that_is_mounted_read_only_is_one_message(county, disk):
     shutil.copytree(county.path, place.path)
     assert run(place, COMMANDS["mask"].words).code == 0
     disk.change("ro")
-    run(place, COMMANDS["build-labels"].words).said("Read-only file system", "-o")
+    run(place, COMMANDS["build-labels"].words).said(
+        "Read-only file system", "another folder or disk"
+    )
     done = run(place, COMMANDS["mask"].words)
     assert (done.code, "up to date" in done.out) == (0, True)
     done = run(place, ("ingest", "dem", "county/dem.tif"))

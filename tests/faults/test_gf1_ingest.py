@@ -440,7 +440,7 @@ def test_an_archive_under_another_name_is_refused_before_it_is_unpacked(refused,
     path = packed(good)
     for name in ("八月.tar.gz", "...tar.gz", f"{good.name[:-2]}99.tar.gz"):
         path = path.rename(path.with_name(name))
-        refused(path, "name of its product|that of its content|product number")
+        refused(path, "as in GF1_WFV3_|the name of its product|product number")
 
 
 # row 12: texts that point elsewhere

@@ -40,7 +40,7 @@ def test_a_camera_that_is_missing_garbled_or_of_another_scene_is_refused(product
     for text, says in (
         (rpb()[:900], r"RPB .* lacks .*Coef"),
         (rpb().replace("lineNumCoef", "lineNumXoef"), "lacks lineNumCoef"),
-        ("", "lacks lineNumCoef, lineDenCoef"),
+        ("", "lacks .*lineNumCoef, lineDenCoef"),
         (rpb(camera(lat=28.0)), "puts a corner 167 km away from where the XML has it"),
         (rpb(camera(height=6000, width=6000)), "puts a corner 6. km away|pixels of"),
         (real(".rpb").read_text(), "RPB of GF1_WFV3_E103"),
@@ -59,7 +59,7 @@ def test_metadata_that_lack_a_field_or_hide_a_bomb_are_refused_with_field_and_fi
     path.write_bytes(xml(SolarZenith=None))
     refuse(product, unpack, rf"'{path.name}': SolarZenith is missing")
     path.write_bytes(xml().replace(b"WFV3", "密云".encode("gbk")))
-    refuse(product, unpack, rf"'{path.name}': its bytes are not utf-8")
+    refuse(product, unpack, rf"'{path.name}': .*its bytes are not utf-8")
     laughs = b"".join(b'<!ENTITY a%d "%s">' % (i, b"&a%d;" % (i - 1) * 10) for i in range(1, 10))
     bomb = b'<!DOCTYPE x [<!ENTITY a0 "ha">' + laughs + b"]>"
     path.write_bytes(xml(CloudPercent="&amp;").replace(b"&amp;", b"&a9;").replace(
@@ -75,7 +75,7 @@ def test_an_image_cut_short_never_crashes_and_is_refused_where_its_head_is_gone(
     content = product.read_bytes()
     product.write_bytes(content[: int(share * len(content))])
     if share * len(content) < 8:
-        refuse(product, unpack, "is not a GeoTIFF")
+        refuse(product, unpack, "is not a GeoTIFF" if share else "is empty")
     else:
         with contextlib.suppress(CarbonmapError):  # any other error is a crash
             gf1.open_product(product, unpack)

@@ -298,7 +298,7 @@ def test_an_archive_cut_short_is_refused(place, share, ending):
     (pack if ending == ".tar.gz" else pack_zip)(archive, CONTENT)
     content = archive.read_bytes()
     archive.write_bytes(content[: int(share * len(content))])
-    refuse(place, archive, "cut short|is no archive")
+    refuse(place, archive, "cut short|is no archive" if share else "is empty")
 
 
 def test_a_plain_tar_cut_short_inside_a_file_is_refused(place):
@@ -343,6 +343,12 @@ def test_bytes_of_any_kind_are_refused_in_words(place):
 def test_an_archive_of_something_else_says_what_is_wanted(place):
     archive = pack(place / "given" / "a.tar.gz", {"a.txt": b"x"})
     refuse(place, archive, r"holds no file of a GF-1 WFV product, such as GF1_WFV3")
+
+
+def test_an_empty_archive_is_to_be_fetched_again(place):
+    archive = place / "given" / "a.tar.gz"
+    archive.write_bytes(b"")
+    refuse(place, archive, r"archive '.*a\.tar\.gz' is empty \(0 bytes\); fetch it again")
 
 
 def test_an_archive_that_is_not_there_is_missing(place):

@@ -233,6 +233,17 @@ def test_a_file_stands_for_itself_and_nothing_for_nothing(product, tmp_path):
         gf1.find_products(tmp_path / "none")
 
 
+def test_archives_of_other_names_are_left_aside_and_told(product, tmp_path):
+    odd = archive(product.parent, tmp_path / "deep" / "二月 影像.tar.gz")
+    archive(product.parent, tmp_path / "deep" / f"{OTHER}.tar.gz")
+    (tmp_path / "deep" / "._notes.zip").write_bytes(b"x")  # as macOS leaves them
+    assert gf1.left_aside([tmp_path, tmp_path]) == [odd]
+    assert gf1.left_aside([odd, product]) == []  # named: refused by its name, not left aside
+    (tmp_path / "deep" / f"{OTHER}.tar.gz").unlink()
+    with pytest.raises(MissingInput, match=r"archives such as GF1_\S+, not 二月 影像\.tar\.gz"):
+        gf1.find_products(tmp_path / "deep")
+
+
 # Provenance.
 
 
@@ -247,6 +258,24 @@ def test_a_product_is_known_again_without_unpacking_it(product, unpack, tmp_path
     assert not unpack.exists()
     product.with_suffix(".rpb").write_text(rpb(camera(lean=0.14)))
     assert gf1.identify(product)[1] != held
+
+
+@pytest.mark.parametrize("name", ["场景", f"{NAME} (1)", NAME.lower()])
+def test_a_product_under_another_name_would_be_a_second_scene_and_is_refused(
+    product, tmp_path, name
+):
+    packed = archive(product.parent, tmp_path / f"{name}.tar.gz")
+    for file in list(product.parent.iterdir()):
+        file.rename(file.with_name(f"{name}{file.suffix}"))
+    for source in (product.parent, product.with_name(f"{name}.tiff"), packed):
+        with pytest.raises(InputError, match="sensor, place, day and product number, as in GF1_"):
+            gf1.identify(source)
+
+
+def test_an_empty_image_is_to_be_fetched_again(product, unpack):
+    product.write_bytes(b"")
+    with pytest.raises(InputError, match=r"is empty \(0 bytes\); fetch it again"):
+        gf1.open_product(product, unpack)
 
 
 def test_what_cannot_be_opened_cannot_be_identified(product, tmp_path):

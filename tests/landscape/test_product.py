@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from carbonmap import config, gf1
+from carbonmap import crs as crs_
 from carbonmap.calibration import calibrate
 from carbonmap.errors import ConfigError
 from carbonmap.landscape import County, clouds, county_grid, county_land, county_shot, fit_rpc, view
@@ -17,7 +18,7 @@ from carbonmap.landscape.camera import camera_over
 from carbonmap.landscape.county import HUIZE
 from carbonmap.landscape.drawing import draw
 from carbonmap.landscape.metadata import rpb_text, xml_text
-from carbonmap.landscape.product import CHINA, HAZE, top_of_atmosphere
+from carbonmap.landscape.product import CHINA, HAZE, lean_of, top_of_atmosphere
 from carbonmap.radiometry import earth_sun_distance, radiance, toa_reflectance
 from carbonmap.sun import sun_degrees
 from tests.gf1_products import real
@@ -100,6 +101,25 @@ def test_clouds_are_the_brightest_just_where_the_county_has_them():
     hidden = clouds(grid, county, "2020-08")
     assert 0.05 < hidden.mean() < 0.95
     assert values[0][hidden].min() > values[0][~hidden].max()
+
+
+@pytest.mark.parametrize("sensor", ["WFV1", "WFV2", "WFV3", "WFV4"])
+def test_a_camera_that_looks_aside_sees_clouds_aside(sensor):
+    """Higher land moves in the image as the clouds above it do: the camera itself is the oracle."""
+    camera = camera_over(*HUIZE, sensor, 400, 400)
+    grid = county_grid(300, 300)
+    east, north = lean_of(camera, grid)
+    lon, lat = camera.ground(np.array([200.0]), np.array([200.0]), np.array([0.0]))
+    up_lon, up_lat = camera.ground(np.array([200.0]), np.array([200.0]), np.array([1500.0]))
+    x, y = crs_.transform_points("EPSG:4326", grid.crs, lon, lat)
+    up_x, up_y = crs_.transform_points("EPSG:4326", grid.crs, up_lon, up_lat)
+    assert (up_x - x).item() / 1500 == pytest.approx(east, abs=4e-3)
+    assert (up_y - y).item() / 1500 == pytest.approx(north, abs=4e-3)
+    seen, below = (clouds(grid, COUNTY, "2020-08", lean) for lean in ((east, north), (0.0, 0.0)))
+    rows, cols = round(1500 * north / 16), round(1500 * east / 16)
+    moved = np.roll(below, (rows, -cols), axis=(0, 1))
+    inner = slice(80, 220)
+    assert np.array_equal(seen[inner, inner], moved[inner, inner])
 
 
 @pytest.mark.parametrize("month", [s.month for s in COUNTY.seasons])

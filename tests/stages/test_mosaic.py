@@ -171,7 +171,7 @@ def test_twelve_scenes_of_two_utm_zones_meet_without_a_seam(tmp_path):
     archive = archive_of(tmp_path, grid, same_day(shots))
     longitude = transform_points(grid.crs, "EPSG:4326", grid.x, np.full(grid.width, grid.y[0]))[0]
     assert 180 + longitude[0] < 47 * 6 < 180 + longitude[-1]  # zone n ends where 180 + lon is 6 n
-    ratios = []
+    ratios, told = [], []
     for options in (PLAIN, MosaicOptions()):
         report = mosaic(
             archive, REGION, grid, ["2020-08"], options, existing=Existing.OVERWRITE, threads=2
@@ -179,9 +179,31 @@ def test_twelve_scenes_of_two_utm_zones_meet_without_a_seam(tmp_path):
         (one,) = report.data["mosaics"]
         assert one["covered"]["share"] == 1
         ratios.append(one["seams"]["ratio"])
+        told.append([line for line in str(report).splitlines() if "seams show" in line])
     assert ratios[0] > 2
     assert ratios[1] <= 1.1
     assert one["harmony"]["difference_after"] < 0.1 * one["harmony"]["difference_before"]
+    assert [len(lines) for lines in told] == [1, 0]
+    assert "leave --no-harmonise out" in told[0][0]
+
+
+def test_seams_that_harmony_leaves_are_told_with_what_to_do(tmp_path):
+    """Two scenes share no land, so nothing evens out what differs between them."""
+    grid = region_grid((70, 80))
+    half = np.zeros((70, 80), np.uint8)
+    half[:, 40:] = Quality.CLOUD
+    rng = np.random.default_rng(1)
+    shots = [
+        Shot(name, (value + rng.normal(0, 0.01, (2, 70, 80))).astype(np.float32), quality)
+        for name, value, quality in (("a", 0.1, half), ("b", 0.3, Quality.CLOUD - half))
+    ]
+    archive = archive_of(tmp_path, grid, shots)
+    report = mosaic(archive, REGION, grid, ["2020-08"], MosaicOptions())
+    (note,) = report.data["mosaics"][0]["notes"]
+    assert note in str(report)
+    assert note.startswith("seams show")
+    assert "shorter period" in note
+    assert "corrections" in note
 
 
 def test_seams_are_measured_as_on_the_whole_image(made):

@@ -1,9 +1,12 @@
 """The county as products: whole, resumed, replaced, and found where it should be."""
 
+import re
+
 import numpy as np
 import pytest
 
 from carbonmap import gf1
+from carbonmap.cli import main
 from carbonmap.errors import ConfigError, OutputExists
 from carbonmap.io.output import Existing
 from carbonmap.io.raster import environment
@@ -137,3 +140,21 @@ def test_the_command_takes_products_of_the_size_sensor_and_month_asked_for(tmp_p
     scene = gf1.parse_xml((product / f"{product.name}.xml").read_bytes(), product.name)
     assert (scene.height, scene.width, scene.sensor) == (24, 20, "WFV1")
     assert f"{scene.acquired:%Y-%m}" == "2020-11"
+
+
+def test_a_month_that_there_is_not_is_refused_before_the_county_is_drawn(tmp_path):
+    with pytest.raises(ConfigError, match=r"'2020-06' is not one of the county's.*2020-02"):
+        simulate(tmp_path / "county", GRID, COUNTY, Scenes(40, 30, months=("2020-06",)))
+    assert not (tmp_path / "county").exists()
+
+
+@pytest.mark.parametrize("words", [("--gf1-month", "2020-05"), ("--gf1-archive",)])
+def test_options_of_products_that_nobody_asked_for_are_refused(tmp_path, capsys, words):
+    Folder(tmp_path).run("simulate", "county", "--size", "32", *words, code=1)
+    assert f"{words[0]} without --gf1; add --gf1 LINES SAMPLES" in capsys.readouterr().err
+    assert not (tmp_path / "county").exists()
+
+
+def test_the_help_names_the_months_that_there_are():
+    (option,) = (p for p in main.commands["simulate"].params if p.name == "months")
+    assert re.findall(r"\d{4}-\d\d", option.help) == [s.month for s in COUNTY.seasons]

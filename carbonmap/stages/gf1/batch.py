@@ -51,7 +51,8 @@ def ingest_gf1(
         region: name of the region.
         grid: the region's.
         products: folders of products, products' folders, archives or files; a scene that is named
-            as files and as an archive counts once.
+            as files and as an archive counts once. Archives below a folder that have no product's
+            name are left aside, which is no failure, and the report names them.
         options: how they are made into reflectance.
         existing: what to do about scenes made with other settings.
         keep_going: skip a product that cannot be used, or whose scene is there from other files or
@@ -63,7 +64,7 @@ def ingest_gf1(
     """
     if options.cloud_weights is not None:
         omnicloud.require(options.cloud_weights)
-    sources = gf1.find_all(products)
+    sources, aside = gf1.find_all(products), gf1.left_aside(products)
     place, cores = Place(archive, region, grid), threads or raster.cpu_threads()
     require_common(place, options)
     texts: list[str] = []
@@ -82,9 +83,23 @@ def ingest_gf1(
         else:
             texts.append(str(report))
             done.append(report.data)
+    if aside:
+        texts.append(_aside_note(aside))
     if failed and not done:
         raise InputError("no product could be used:\n  " + "\n  ".join(texts))
-    return Report("\n".join(texts), {"scenes": done, "skipped": failed}, bool(failed))
+    data = {"scenes": done, "skipped": failed, "left_aside": [str(path) for path in aside]}
+    return Report("\n".join(texts), data, bool(failed))
+
+
+def _aside_note(aside: Sequence[Path]) -> str:
+    """A sentence on archives that were left aside and what to do about them."""
+    whose = "archives whose names are no GF-1 WFV products' were"
+    if len(aside) == 1:
+        whose = "archive whose name is no GF-1 WFV product's was"
+    return (
+        f"{len(aside)} {whose} left aside: {gf1.listed(path.name for path in aside)} (give a "
+        f"product's archive its own name, GF1_WFV…_L1A….tar.gz)"
+    )
 
 
 def _of_product(error: CarbonmapError, source: Path, count: int) -> CarbonmapError:

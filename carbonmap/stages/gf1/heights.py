@@ -101,7 +101,7 @@ def heights_of(archive: Path, region: str, grid: Grid, options: SceneOptions) ->
         GridMismatch: the DEM lies on another grid.
     """
     if options.flat_height_m is not None:
-        told = f"flat land at {options.flat_height_m:g} m over the ellipsoid, no DEM"
+        told = f"flat land at {options.flat_height_m:g} m over the ellipsoid"
         return Heights(grid, None, options.flat_height_m, None, told)
     found = [(p, i) for p, i in store.layers(archive, region) if i.kind == "elevation"]
     if not found:

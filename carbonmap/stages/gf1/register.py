@@ -91,13 +91,25 @@ def moved(rpc: Rpc, grid: Grid, height: float, shift: Shift) -> Rpc:
     return rpc.shifted(-lines, -samples)
 
 
-def told(shift: Shift, pixel_m: float, aligned: bool) -> Json:
-    """A shift for the report."""
-    found: Json = {"patches": shift.patches, "spread_px": shift.spread, "aligned": aligned}
-    if shift.rows is None or shift.cols is None:
-        return found | {"undecided": shift.reason}
-    east, north = shift.cols * pixel_m, -shift.rows * pixel_m
-    return found | {"move_east_m": east, "move_north_m": north}
+def told(shift: Shift, pixel_m: float, align: bool) -> Json:
+    """A shift for the report.
+
+    Args:
+        shift: of the scene.
+        pixel_m: size of a pixel.
+        align: whether the scene was to be moved by it; without a decision it is not.
+    """
+    rows, cols = shift.rows, shift.cols
+    decided = rows is not None and cols is not None
+    found: Json = {
+        "patches": shift.patches,
+        "spread_px": shift.spread,
+        "aligned": align and decided,
+    }
+    if rows is None or cols is None:
+        what = "the scene was NOT moved, as --align asked" if align else "place not checked"
+        return found | {"undecided": shift.reason, "note": f"{what}: {shift.reason}"}
+    return found | {"move_east_m": cols * pixel_m, "move_north_m": -rows * pixel_m}
 
 
 def _layer(archive: Path, region: str, date: str) -> tuple[Path, store.LayerInfo]:

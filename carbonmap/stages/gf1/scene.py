@@ -13,7 +13,7 @@ import numpy as np
 from carbonmap.clouds import FACTOR
 from carbonmap.errors import GridError, InputError
 from carbonmap.features import BANDS
-from carbonmap.gf1 import GAP_WARN_M, LAND_M, Scene, footprint_gap_m
+from carbonmap.gf1 import LAND_M, Scene
 from carbonmap.grid import Grid
 from carbonmap.io import gf1, ortho, output, scenes
 from carbonmap.io.gf1 import Product
@@ -23,15 +23,13 @@ from carbonmap.io.scenes import SceneInfo
 from carbonmap.radiometry import SATURATION
 from carbonmap.rpc import Rpc
 from carbonmap.stages.common import Report, require_space
-from carbonmap.stages.gf1 import clouds, finish, judge, raw
+from carbonmap.stages.gf1 import clouds, finish, judge, raw, text
 from carbonmap.stages.gf1.clouds import Sight
 from carbonmap.stages.gf1.heights import Heights, heights_of
-from carbonmap.stages.gf1.judge import Optics
 from carbonmap.stages.gf1.options import SceneOptions
 from carbonmap.stages.gf1.raw import Placing
 from carbonmap.stages.gf1.sky import Sky, sky_of
 from carbonmap.stages.ingest import replace_folder
-from carbonmap.sun import SUSPECT_DEG
 from carbonmap.types import Json
 
 LOWEST_SUN_DEG = 80.0
@@ -123,7 +121,9 @@ def ingest_scene(
         replace_folder(work.folder / "data.zarr", folder / "data.zarr")
         paths = [p for p in sorted((folder / "data.zarr").rglob("*")) if p.is_file()]
         work.finish(paths, report)
-    return Report(_text(folder, report), {"state": "written", "path": str(folder), **report})
+    return Report(
+        text.text(folder.name, report), {"state": "written", "path": str(folder), **report}
+    )
 
 
 @contextlib.contextmanager
@@ -186,12 +186,13 @@ def _make(
     flags = finish.finish(placing, placed, verdict, arrays, work, threads, scene.id)
     if flags["outside"] == grid.size:
         raise InputError(f"{scene.id} shows no land of the region ({place.grid})")
-    notes = _notes(product, optics, sky.disagreement_deg, air.notes, told)
+    notes = text.notes(product, optics.calibration, sky.disagreement_deg, air.notes, told)
     return {
         "scene": info.to_json(),
         "notes": notes,
         "heights": heights.told,
         "land_m": list(land_m),
+        "lines": scene.height,
         "lost_lines": int(found.missing.any(axis=0).sum()),
         "calibration": dataclasses.asdict(optics.calibration),
         **air.told,
@@ -254,7 +255,7 @@ def _registered(
         rpc = register.moved(placing.camera.rpc, placing.grid, sum(land_m) / 2, shift)
         camera = dataclasses.replace(placing.camera, rpc=rpc)
         placing = dataclasses.replace(placing, camera=camera)
-    return placing, register.told(shift, placing.grid.pixel_m, aligned)
+    return placing, register.told(shift, placing.grid.pixel_m, options.align)
 
 
 def _info(scene: Scene, sky: Sky, options: SceneOptions) -> SceneInfo:
@@ -275,57 +276,3 @@ def _info(scene: Scene, sky: Sky, options: SceneOptions) -> SceneInfo:
         slope,
         f"atmosphere {options.atmosphere}, terrain {options.terrain}",
     )
-
-
-def _notes(
-    product: Product,
-    optics: Optics,
-    sun_off_deg: float,
-    air: tuple[str, ...],
-    registration: Json | None,
-) -> list[str]:
-    """What the user should know, a sentence each."""
-    notes = [*product.scene.notes, *optics.calibration.notes, *air]
-    gap = footprint_gap_m(product.rpc, product.scene, 0.0)
-    if gap > GAP_WARN_M:
-        notes.append(
-            f"the corners by the RPB lie up to {gap:,.0f} m from those of the XML; some products' "
-            f"corners are off by more than a kilometre, so compare the scene with a map"
-        )
-    if sun_off_deg > SUSPECT_DEG:
-        notes.append(
-            f"the XML's sun stands {sun_off_deg:.1f}° from where it was at that time; the XML's "
-            f"angles were used"
-        )
-    if registration and "undecided" in registration:
-        notes.append(f"place not checked: {registration['undecided']}")
-    return notes
-
-
-def _text(folder: Path, report: Json) -> str:
-    """The report for people."""
-    pixels = report["pixels"]
-    seen = pixels["grid"] - pixels["outside"]
-    shares = [
-        f"{name.replace('_', ' ')} {pixels[name] / seen:.1%}"
-        for name in ("clear", "cloud", "thin_cloud", "cloud_shadow", "terrain_shadow")
-    ]
-    lost = [
-        f"{name.replace('_', ' ')} {pixels[name]:,} px"
-        for name in ("missing_line", "zero", "saturated")
-        if pixels[name]
-    ]
-    lines = [
-        f"{folder.name}: {seen:,} px of the region, {', '.join(shares)}",
-        f"  {report['scene']['long_name']} ({report['atmosphere']}), light of slopes "
-        f"{report['terrain']}, {report['heights']}",
-    ]
-    if lost:
-        lines.append(f"  nodata: {', '.join(lost)}")
-    if (found := report["registration"]) and "move_east_m" in found:
-        done = "moved" if found["aligned"] else "would fit when moved"
-        lines.append(
-            f"  {done} {found['move_east_m']:+.1f} m east, {found['move_north_m']:+.1f} m north "
-            f"({found['patches']} patches)"
-        )
-    return "\n".join([*lines, *(f"  {note}" for note in report["notes"])])

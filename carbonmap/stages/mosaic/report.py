@@ -24,6 +24,11 @@ SHOWN = 8
 """Scenes that the text lists."""
 
 
+SEAM_WARN = 1.5
+"""Step across borders of scenes over that beside them past which seams show: 1 is none at all, and
+scenes of one season that were corrected alike come out within 1.1."""
+
+
 def gap_counts(gaps: QualityBits) -> dict[str, int]:
     """Pixels of gaps by reason, each counted once.
 
@@ -80,7 +85,23 @@ def facts(plan: Plan, blocks: Sequence[Json], told: Json | None, steps: Steps) -
             "beside": [_number(v) for v in steps.mean_within],
             "beside_pairs": steps.within_count,
         },
+        "notes": _notes(steps.ratio, told is not None),
     }
+
+
+def _notes(ratio: float, harmonised: bool) -> list[str]:
+    """What the user should know, a sentence each."""
+    if not ratio > SEAM_WARN:  # nor where no two scenes meet
+        return []
+    cure = (
+        "they are of seasons too far apart, or under clouds or haze that nobody flagged: name a "
+        "shorter period, or ingest them anew with other corrections"
+        if harmonised
+        else "they were not harmonised: leave --no-harmonise out"
+    )
+    return [
+        f"seams show, since scenes differ along their borders beyond the land's own steps; {cure}"
+    ]
 
 
 def _counted(pixels: int, total: int) -> Json:
@@ -139,6 +160,7 @@ def text(folder: Path, report: Json) -> str:
     ]
     if (ratio := report["seams"]["ratio"]) is not None:
         lines.append(f"  step across borders of scenes: {ratio:.2f} of that beside them")
+    lines += [f"  {note}" for note in report["notes"]]
     most = sorted(scenes, key=lambda one: (-one["pixels"], one["id"]))
     lines += [f"  {one['id']} ({one['day']}): {one['share']:.1%}" for one in most[:SHOWN]]
     if len(most) > SHOWN:

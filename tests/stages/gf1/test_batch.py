@@ -7,6 +7,7 @@ import pytest
 from carbonmap import errors, landscape
 from carbonmap.stages.common import Report
 from carbonmap.stages.gf1 import SceneOptions, batch, ingest_gf1
+from tests.gf1_products import NAME
 
 GRID = landscape.county_grid(8, 8)
 
@@ -52,6 +53,20 @@ def test_what_concerns_one_product_is_skipped_with_keep_going(ingest, tmp_path, 
 def test_what_the_next_product_would_meet_as_well_stops_all(ingest, kind):
     with pytest.raises(getattr(errors, kind), match="it is odd"):
         ingest(getattr(errors, kind)("it is odd"), keep_going=True)
+
+
+def test_archives_of_other_names_are_a_note_and_no_failure(monkeypatch, tmp_path):
+    monkeypatch.setattr(batch, "ingest_scene", lambda *_: Report("made", {"scene": "a"}))
+    monkeypatch.setattr(batch, "require_common", lambda *_: None)
+    for name in (f"{NAME}.tar.gz", "二月 影像.tar.gz", "b.zip"):
+        (tmp_path / name).touch()
+    report = ingest_gf1(tmp_path, "r", GRID, [tmp_path], SceneOptions(), threads=1)
+    assert not report.incomplete
+    assert report.data["left_aside"] == [str(tmp_path / n) for n in ("b.zip", "二月 影像.tar.gz")]
+    assert str(report) == (
+        "made\n2 archives whose names are no GF-1 WFV products' were left aside: b.zip, "
+        "二月 影像.tar.gz (give a product's archive its own name, GF1_WFV…_L1A….tar.gz)"
+    )
 
 
 def test_an_error_among_many_names_its_product(ingest):

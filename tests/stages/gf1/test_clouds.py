@@ -14,7 +14,7 @@ from carbonmap.io import store
 from carbonmap.io.output import Existing
 from carbonmap.landscape import County, county_grid
 from carbonmap.landscape.camera import camera_over
-from carbonmap.landscape.product import county_shot
+from carbonmap.landscape.product import county_shot, lean_of
 from carbonmap.models import omnicloud
 from carbonmap.models.omnicloud import NETWORKS, OVERLAP_PX
 from carbonmap.quality import Quality, has
@@ -30,6 +30,10 @@ MONTH = "2020-08"
 
 HERE = county_grid(256, 272)
 
+CAMERA = camera_over(*landscape.county.HUIZE, "WFV3", 350, 370)
+
+LEAN = lean_of(CAMERA, HERE)
+
 THRESHOLD = dataclasses.replace(RAW, clouds="threshold")
 
 BITS = Quality.CLOUD | Quality.THIN_CLOUD | Quality.CLOUD_SHADOW
@@ -38,8 +42,7 @@ BITS = Quality.CLOUD | Quality.THIN_CLOUD | Quality.CLOUD_SHADOW
 @pytest.fixture(scope="module")
 def product(tmp_path_factory):
     """A hazy, cloudy scene of the county that reaches a little over the grid."""
-    camera = camera_over(*landscape.county.HUIZE, "WFV3", 350, 370)
-    taken = county_shot(camera, HERE, COUNTY, MONTH, calibrate(table(), "WFV3", 2020))
+    taken = county_shot(CAMERA, HERE, COUNTY, MONTH, calibrate(table(), "WFV3", 2020))
     return write_shot(tmp_path_factory.mktemp("product"), taken)
 
 
@@ -77,7 +80,7 @@ def test_clouds_and_shadows_are_found_at_full_resolution(archive, product):
     """
     _, _, quality = found(archive, product, SceneOptions())
     seen = ~has(quality, Quality.OUTSIDE)
-    cloud = landscape.clouds(HERE, COUNTY, MONTH) & seen
+    cloud = landscape.clouds(HERE, COUNTY, MONTH, LEAN) & seen
     shadow = landscape.shadows(HERE, COUNTY, MONTH) & ~cloud & seen
     assert min(cloud.mean(), shadow.mean()) > 0.1
     recall, precision = recall_precision(has(quality, Quality.CLOUD | Quality.THIN_CLOUD), cloud)
@@ -104,7 +107,7 @@ def test_the_threshold_detector_does_not_see_blocks_or_threads(
 def test_none_looks_for_no_clouds(archive, product):
     _, image, quality = found(archive, product, dataclasses.replace(RAW, clouds="none"))
     assert not has(quality, BITS).any()
-    cloud = landscape.clouds(HERE, COUNTY, MONTH)
+    cloud = landscape.clouds(HERE, COUNTY, MONTH, LEAN)
     assert np.isfinite(image[:, cloud & (quality == 0)]).all()
 
 

@@ -4,6 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
+import rasterio
 
 from carbonmap import landscape
 from carbonmap.errors import InputError, MissingInput, OutputExists
@@ -57,6 +58,11 @@ def errors_px(archive):
     assert clear.sum() > 15_000
     off = [(image[k] - truth[k])[clear] / STEP for k in (0, 1)]
     return np.hypot(*off)
+
+
+def lines_of(product):
+    with rasterio.open(next(product.glob("*.tiff"))) as image:
+        return image.height
 
 
 def rms(values):
@@ -208,15 +214,34 @@ def test_lost_lines_zeros_and_full_counts_are_nodata_with_a_reason(tmp_path):
     archive = tmp_path / "archive"
     dem(archive)
     product = make(tmp_path / "product", values, missing=((150, 154),))
-    report = ingest(archive, product).data["scenes"][0]
+    told = ingest(archive, product)
+    (report,) = told.data["scenes"]
     _, image, quality = read(archive)
+    assert f"  4 of {report['lines']:,} lines are lost" in str(told).splitlines()
     for bit in (Quality.MISSING_LINE, Quality.SATURATED):
         where = (quality & bit) > 0
         assert where.sum() > 50
         assert np.isnan(image[:, where]).all()
     assert np.isfinite(image[:, quality == 0]).all()
-    assert report["lost_lines"] == 4
+    assert (report["lost_lines"], report["lines"]) == (4, lines_of(product))
     assert report["pixels"]["missing_line"] == ((quality & Quality.MISSING_LINE) > 0).sum()
+
+
+def test_a_scene_that_cannot_be_aligned_says_that_it_was_not_moved(product, tmp_path, monkeypatch):
+    """The reference is of one tone, so no patch finds its place."""
+    monkeypatch.setattr(register, "PATCH_PX", 64)
+    archive = tmp_path / "archive"
+    dem(archive)
+    raster.write_tile(tmp_path / "reference.tif", np.ones(GRID.shape, np.float32), GRID, np.nan)
+    options = dataclasses.replace(RAW, reference=str(tmp_path / "reference.tif"))
+    for align, says in ((False, "place not checked: "), (True, "the scene was NOT moved, as --al")):
+        one = dataclasses.replace(options, align=align)
+        told = ingest(archive, product, options=one, existing="overwrite")
+        (report,) = told.data["scenes"]
+        assert report["registration"]["aligned"] is False
+        assert report["registration"]["note"].startswith(says)
+        assert report["registration"]["note"] in report["notes"]
+        assert f"  {says}" in str(told)
 
 
 def test_a_finished_scene_is_left_alone_and_other_settings_are_refused(product, tmp_path):
