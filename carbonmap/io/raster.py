@@ -157,13 +157,17 @@ def open_handle(path: str | Path, what: str) -> rasterio.DatasetReader:
 
 @contextlib.contextmanager
 def reading(path: Path, what: str) -> Iterator[None]:
-    """Turn a failed read into a message that names the file.
+    """GDAL's settings while a file is read, and a message that names it where that fails.
+
+    The settings are a thread's own: one that reads without them gives GDAL a twentieth of the
+    machine's memory for its cache.
 
     Raises:
         InputError: something below failed inside GDAL.
     """
     try:
-        yield
+        with environment():
+            yield
     except RasterioError as error:
         raise InputError(
             f"{what} {str(path)!r} cannot be read: {error.__cause__ or error}; the file is damaged "
