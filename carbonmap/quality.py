@@ -41,9 +41,6 @@ class Quality(IntFlag):
 NOT_MEASURED = Quality.OUTSIDE | Quality.MISSING_LINE | Quality.ZERO | Quality.SATURATED
 """Bits under which the bands are NaN."""
 
-UNCLEAR = Quality.CLOUD | Quality.CLOUD_SHADOW | Quality.TERRAIN_SHADOW | Quality.THIN_CLOUD
-"""Bits under which something else than the land in full light was measured."""
-
 
 def has(quality: QualityBits, bits: Quality) -> Bool:
     """Where any of the bits is set."""

@@ -180,6 +180,16 @@ def test_a_link_in_a_zip_is_refused(place):
     refuse(place, archive, "is a symbolic link")
 
 
+@pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_a_zip_that_is_compressed_in_a_rare_way_is_refused(place, method):
+    """Their unpackers know no bound of what they give at a time."""
+    archive = place / "given" / "a.zip"
+    with zipfile.ZipFile(archive, "w", method) as out:
+        for name, content in WANTED.items():
+            out.writestr(name, content)
+    refuse(place, archive, "compressed in a rare way")
+
+
 @pytest.mark.parametrize("twin", [XML, f"a/{XML}", XML.upper(), XML.replace(".xml", ".XML")])
 def test_one_name_twice_is_refused_whatever_its_case_or_folder(place, twin):
     members = [(entry(n, len(c)), c) for n, c in WANTED.items()] + [(entry(twin, 1), b"x")]

@@ -19,9 +19,9 @@ from carbonmap.io.scenes import Placed
 from carbonmap.io.store import WholeArray
 from carbonmap.models import omnicloud
 from carbonmap.quality import NOT_MEASURED, Quality, QualityBits, has
+from carbonmap.stages import blocks
+from carbonmap.stages.blocks import Chunk, Roi
 from carbonmap.stages.common import ahead
-from carbonmap.stages.gf1 import blocks
-from carbonmap.stages.gf1.blocks import Chunk, Roi
 from carbonmap.stages.gf1.judge import DIM, Optics
 from carbonmap.stages.gf1.options import SceneOptions
 from carbonmap.stages.gf1.raw import Placing

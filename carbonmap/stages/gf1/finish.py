@@ -12,9 +12,9 @@ from carbonmap.io import store
 from carbonmap.io.output import Work
 from carbonmap.io.scenes import STEPS, Placed
 from carbonmap.quality import NOT_MEASURED, Quality, QualityBits, has
+from carbonmap.stages import blocks as blocks_
+from carbonmap.stages.blocks import Chunk
 from carbonmap.stages.common import ahead
-from carbonmap.stages.gf1 import blocks as blocks_
-from carbonmap.stages.gf1.blocks import Chunk
 from carbonmap.stages.gf1.clouds import Clouds
 from carbonmap.stages.gf1.judge import Air, Light, Optics
 from carbonmap.stages.gf1.raw import Placing, flag_counts, slope_light

@@ -24,9 +24,9 @@ from carbonmap.io.output import Work
 from carbonmap.io.scenes import Draft
 from carbonmap.quality import NOT_MEASURED, Quality, has
 from carbonmap.radiometry import SATURATION, Counts, missing_lines
+from carbonmap.stages import blocks as blocks_
+from carbonmap.stages.blocks import Chunk, Roi
 from carbonmap.stages.common import ahead
-from carbonmap.stages.gf1 import blocks as blocks_
-from carbonmap.stages.gf1.blocks import Chunk, Roi
 from carbonmap.stages.gf1.heights import Heights
 from carbonmap.stages.gf1.sky import Sky
 from carbonmap.terrain import HALO_PX, illumination, slope_aspect

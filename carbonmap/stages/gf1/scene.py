@@ -157,7 +157,7 @@ def _make(
     scene, rpc = product.scene, product.rpc
     if scene.sun_zenith_deg > LOWEST_SUN_DEG:
         raise InputError(
-            f"{scene.id}: the sun stands {scene.sun_zenith_deg:.0f}° from the zenith, and below "
+            f"{scene.id}: the sun stands {scene.sun_zenith_deg:.0f}° from the zenith, and past "
             f"{LOWEST_SUN_DEG:.0f}° no reflectance can be told; leave the scene out"
         )
     grid = _reached(place.grid, scene, rpc)

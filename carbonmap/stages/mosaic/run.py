@@ -12,11 +12,13 @@ from carbonmap.composite import NO_SOURCE, Composite, Preference, compose
 from carbonmap.errors import InputError
 from carbonmap.grid import Grid
 from carbonmap.harmonise import Harmony
-from carbonmap.io import composed, files, output, raster, stac, store
+from carbonmap.io import composed, output, raster, stac, store
 from carbonmap.io.composed import Draft
 from carbonmap.io.output import Existing, Work
 from carbonmap.io.store import WholeArray
 from carbonmap.seams import HALO_PX, Steps, seam_steps
+from carbonmap.stages import blocks as blocks_
+from carbonmap.stages.blocks import Chunk, Roi
 from carbonmap.stages.common import Report, ahead, require_space
 from carbonmap.stages.ingest import replace_folder
 from carbonmap.stages.mosaic import report as report_
@@ -24,10 +26,8 @@ from carbonmap.stages.mosaic.plan import MosaicOptions, Plan, plans
 from carbonmap.stages.mosaic.sources import Sources, harmonise, open_sources
 from carbonmap.types import Json
 
-Roi = tuple[slice, slice]
-
-HARMONY = "harmony"
-"""Its line of the journal."""
+HARMONY, STEP = "harmony", "composed"
+"""Their lines of the journal."""
 
 
 def mosaic(
@@ -95,16 +95,17 @@ def _fill(work: Work, plan: Plan, options: MosaicOptions, threads: int) -> Json:
     folder = work.folder / "data.zarr"
     draft = composed.create(folder, plan.layer)
     blocks = store.chunk_rois(plan.grid.shape, draft.image.chunks)
-    todo = [roi for roi in blocks if not _is_done(work, folder, roi)]
+    todo = blocks_.left(work, folder, STEP, blocks)
 
     def one(roi: Roi) -> tuple[str, Json]:
         made = compose_block(sources, roi, options.preference, harmony)
-        return _name(roi), _write(draft, folder, roi, made) | report_.block_facts(made)
+        written = blocks_.write(folder, _chunks(draft, roi, made))
+        return blocks_.key_of(STEP, roi), written | report_.block_facts(made)
 
     done = ahead(one, todo, threads)
     for name, facts in progress.track(done, f"composing {plan.period}", len(todo)):
         work.record(name, facts)
-    held = [work.done[_name(roi)] for roi in blocks]
+    held = [work.done[blocks_.key_of(STEP, roi)] for roi in blocks]
     if not any(facts["used"] for facts in held):
         raise InputError(
             f"the {len(plan.infos)} scenes of {plan.period} have no usable pixel in the region; "
@@ -136,31 +137,11 @@ def compose_block(
     return compose(candidates, len(plan.layer.bands), part.shape, preference)
 
 
-def _name(roi: Roi) -> str:
-    return f"r{roi[0].start}c{roi[1].start}"
-
-
-def _write(draft: Draft, folder: Path, roi: Roi, made: Composite) -> Json:
-    """Write a block's chunks, on the disk before this returns, and say what is in their files."""
-    with files.writing(folder):
-        keys = [
-            f"{draft.image.basename}/{store.write_block(draft.image, number, roi, band)}"
-            for number, band in enumerate(made.values)
-        ]
-        for array, data in ((draft.source, made.source), (draft.quality, made.quality)):
-            keys.append(f"{array.basename}/{store.write_block(array, None, roi, data)}")
-        for key in keys:
-            files.sync_file(folder / key)
-        return {"crc32": {key: files.crc32(folder / key) for key in keys}}
-
-
-def _is_done(work: Work, folder: Path, roi: Roi) -> bool:
-    """Whether a block's chunks are still what the journal says was written."""
-    facts = work.done.get(_name(roi))
-    return facts is not None and all(
-        (folder / key).is_file() and files.crc32(folder / key) == crc32
-        for key, crc32 in facts["crc32"].items()
-    )
+def _chunks(draft: Draft, roi: Roi, made: Composite) -> list[Chunk]:
+    """A composed block as the chunks of its arrays."""
+    bands = [Chunk(draft.image, number, roi, band) for number, band in enumerate(made.values)]
+    source = Chunk(draft.source, None, roi, made.source)
+    return [*bands, source, Chunk(draft.quality, None, roi, made.quality)]
 
 
 def _seams(plan: Plan, folder: Path, blocks: Sequence[Roi], threads: int) -> Steps:

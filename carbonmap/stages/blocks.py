@@ -1,4 +1,6 @@
-"""Blocks of a scene on the disk: written, and believed later on only where their chunks agree."""
+"""Blocks of a scene or a mosaic on the disk: written, and believed later on only where their chunks
+agree with the journal.
+"""
 
 from __future__ import annotations
 
