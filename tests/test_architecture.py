@@ -22,11 +22,13 @@ LAYERS = {
     "diffusion": 2,
     "networks": 2,
     "distill": 2,
+    "learning": 2,
     "io": 2,
     "progress": 2,
     "lazy": 3,
     "checkpoint": 3,
     "config": 3,
+    "project": 3,
     "stages": 4,
     "cli": 5,
     "__main__": 5,
@@ -34,7 +36,7 @@ LAYERS = {
 }
 """Layer of a file or folder right under carbonmap/; everything else is layer 1."""
 
-MATHS = {"models", "diffusion", "networks", "distill"}
+MATHS = {"models", "diffusion", "networks", "distill", "learning"}
 """Neither these import io, nor io these."""
 
 OWNERS = {
@@ -49,7 +51,15 @@ OWNERS = {
     "defusedxml": ("gf1/document",),
     "sklearn": ("models/",),
     "skops": ("models/",),
-    "torch": ("models/", "diffusion/", "networks/", "distill/", "checkpoint"),
+    "torch": (
+        "models/",
+        "diffusion/",
+        "networks/",
+        "distill/",
+        "learning/",
+        "checkpoint",
+        "checkpoint/",
+    ),
     "dask": ("lazy", "stages/"),
     "tomllib": ("config",),
     "click": ("cli", "cli/"),

@@ -25,8 +25,8 @@ DEV = EXTRAS["dev"]
 OPTIONAL = EXTRAS["clouds"] + EXTRAS["atmosphere"]
 """What only some users install, and `make test` does without."""
 
-CONDA = {"dask": "dask-core", "matplotlib": "matplotlib-base"}
-"""Where conda-forge's plain name would bring more than pip's: distributed and a GUI toolkit."""
+CONDA = {"dask": "dask-core", "matplotlib": "matplotlib-base", "torch": "pytorch"}
+"""Where conda-forge's plain name is another, or would bring more: distributed and a GUI toolkit."""
 
 IMPORTS = {
     "sklearn": "scikit-learn",
@@ -41,7 +41,7 @@ IMPORTS = {
 TOOLS = {"ruff", "mypy", "pre-commit", "pytest-xdist"}
 """Development tools that are run and not imported."""
 
-BROUGHT = {"torch", "safetensors", "segmentation-models-pytorch"}
+BROUGHT = {"segmentation-models-pytorch"}
 """What omnicloudmask brings, and tests that are skipped without it import."""
 
 
@@ -118,7 +118,7 @@ def test_what_is_imported_is_declared_and_what_is_declared_is_needed():
 
 
 def test_the_extras_are_for_who_asks_for_them():
-    """A developer's install, and so CI's, stays without torch and 6S."""
+    """A developer's install, and so CI's, stays without omnicloudmask and 6S."""
     assert set(EXTRAS) == {"dev", "clouds", "atmosphere"}
     asked = {r.name for r in OPTIONAL}
     assert asked & {r.name for r in CORE + DEV} == set()

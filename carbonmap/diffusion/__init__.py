@@ -1,0 +1,1 @@
+"""Diffusion: schedules, noise as a field, objectives and samplers (torch; no files)."""

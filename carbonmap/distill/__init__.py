@@ -1,0 +1,1 @@
+"""Distillation: smaller networks from trained ones (torch; no files)."""

@@ -1,0 +1,275 @@
+from dataclasses import replace
+from itertools import repeat
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from carbonmap.diffusion.schedules import draw_gammas
+from carbonmap.diffusion.spec import DiffusionSpec
+from carbonmap.distill import transfer as transfer_module
+from carbonmap.distill.anatomy import anatomy, taps_of
+from carbonmap.distill.blocks import distil_blocks, noisy
+from carbonmap.distill.blockwise import Blockwise, LayerReport, excess, feature_floor, feature_loss
+from carbonmap.distill.channels import Choice, choose, distilled_spec, distilled_vgg, level_widths
+from carbonmap.distill.covariance import centred, observe
+from carbonmap.distill.pairs import decoders, distil_trunk
+from carbonmap.distill.pca import eigenbasis
+from carbonmap.distill.transfer import transfer
+from carbonmap.errors import ModelError
+from carbonmap.learning.learner import Batch
+from carbonmap.networks.iidm import Iidm
+from carbonmap.networks.specs import IidmSpec, UnetSpec, VggSpec
+from carbonmap.networks.unet import Unet
+from carbonmap.networks.vgg import Trunk
+
+TABLE_A2_UNET = (5, 37, 65, 82, 142, 167, 286, 335, 524, 621)
+"""IIDM, table A2: what each of ten layers must keep, two a level; the paper selects 44 … 704."""
+
+TINY = VggSpec(depth=11, channels=(8, 8, 12, 12, 12, 12, 12, 12))
+IIDM = IidmSpec(
+    bands=3, vgg=TINY, features=8, widths=(8, 12, 16), hidden=8, embedding=8, attention_stride=4
+)
+
+
+def smooth(count, channels=3, side=32, seed=0):
+    coarse = torch.randn(
+        count, channels, side // 4, side // 4, generator=torch.Generator().manual_seed(seed)
+    )
+    return F.interpolate(coarse, scale_factor=4, mode="bicubic")
+
+
+def seeded(make, *args):
+    with torch.random.fork_rng():
+        torch.manual_seed(7)
+        return make(*args).eval()
+
+
+def bases_of(network, run, batch):
+    moments = observe(run, taps_of(network), [batch])
+    return moments, {name: eigenbasis(seen) for name, seen in moments.items()}
+
+
+def denoiser_batch(count=8):
+    gamma = torch.linspace(0.1, 0.9, count)
+    return smooth(count), smooth(count, 1, seed=1), gamma
+
+
+def used(network):
+    """The network after it has seen data: batch norms with statistics of their own."""
+    network.train()
+    with torch.no_grad():
+        for tensor in network.parameters():
+            tensor += 0.1 * torch.randn(tensor.shape, generator=torch.Generator().manual_seed(3))
+        for _ in range(10):
+            network(*denoiser_batch())
+    return network.eval()
+
+
+def choice(level, kept, channels=1024):
+    return Choice(f"l{level}", level, channels, kept, kept, (1.0,), (1.0,))
+
+
+def test_table_a2_gives_the_widths_that_the_paper_selects():
+    choices = [choice(place // 2, kept) for place, kept in enumerate(TABLE_A2_UNET)]
+    assert level_widths(choices, doubling=True) == (44, 88, 176, 352, 704)
+    assert level_widths(choices) == (40, 84, 168, 336, 624)
+
+
+def test_no_level_gets_wider_than_its_teacher():
+    assert level_widths([choice(0, 9, 10), choice(1, 3, 20)]) == (10, 4)
+    with pytest.raises(ModelError, match="level"):
+        level_widths([choice(None, 3)])
+
+
+def test_counts_become_a_specification():
+    trunk = [choice(None, kept) for kept in range(1, 9)]
+    small = distilled_spec(
+        replace(IIDM, heads=3, widths=(12, 24)), [*trunk, choice(0, 5), choice(1, 9)]
+    )
+    assert small.vgg.channels == tuple(range(1, 9))
+    assert small.widths == (12, 12)
+    assert distilled_spec(IIDM, [choice(0, 4)]).vgg == TINY
+
+
+def test_a_layer_of_one_pixel_is_named():
+    teacher = seeded(Trunk, TINY, 3)
+    moments, _ = bases_of(teacher, teacher, smooth(2, side=16))
+    with pytest.raises(ModelError, match="relu7 is constant"):
+        choose(teacher, moments)
+
+
+def test_a_choice_reads_back_from_plain_values():
+    assert Choice.from_json(choice(1, 3).to_json()) == choice(1, 3)
+
+
+def test_equation_11_is_its_floor_and_what_is_above():
+    generator = torch.Generator().manual_seed(0)
+    teacher, student = (torch.randn(3, c, 5, 4, generator=generator) for c in (6, 2))
+    w = torch.linalg.qr(torch.randn(6, 2, generator=generator))[0].T
+    lifted = sum(w[e, :, None, None] * centred(student)[:, e : e + 1] for e in range(2))
+    plain = (lifted - centred(teacher)).square().sum() / (3 * 20)
+    torch.testing.assert_close(feature_loss(student, teacher, w), plain)
+    parts = feature_floor(teacher, w) + excess(student, teacher, w)
+    torch.testing.assert_close(feature_loss(student, teacher, w), parts)
+
+
+def test_a_trunk_whose_relus_are_open_is_projected_exactly(monkeypatch):
+    """Then all is linear, and only the zeros at the edge and what W leaves out can differ."""
+    monkeypatch.setattr(transfer_module, "LIFT", 50.0)
+    teacher = seeded(Unet, UnetSpec(bands=3, widths=(6,), norm="none"))
+    with torch.no_grad():
+        teacher.first[0].bias += 10
+        teacher.first[3].bias += 300
+    images = smooth(6)
+    _, bases = bases_of(teacher, teacher, images)
+    student = seeded(Unet, teacher.spec)
+    transfer(teacher, student, bases, student, images)
+    inner = (..., slice(3, -3), slice(3, -3))
+    want, got = teacher(images)[inner], student(images)[inner]
+    torch.testing.assert_close(centred(got), centred(want), atol=1e-3, rtol=1e-3)
+
+
+def test_a_first_kernel_is_the_teachers_rotated_each_relu_a_slope():
+    teacher = seeded(Trunk, TINY, 3)
+    images = smooth(4)
+    _, bases = bases_of(teacher, teacher, images)
+    student = seeded(Trunk, replace(TINY, channels=(5, *TINY.channels[1:])), 3)
+    transfer(teacher, student, bases, student, images)
+    w, open_share = bases["relu1"].w(5), (teacher(images)[0] > 0).double().mean((0, 2, 3))
+    kernel = teacher.features[0].weight.double()
+    want = sum(w[:, o, None, None, None] * open_share[o] * kernel[o] for o in range(8))
+    torch.testing.assert_close(student.features[0].weight.double(), want, atol=1e-6, rtol=1e-5)
+
+
+def test_settling_gives_every_rectified_channel_its_lift():
+    teacher = used(seeded(Iidm, IIDM))
+    batch = denoiser_batch()
+    _, bases = bases_of(teacher, lambda b: teacher(*b), batch)
+    student = seeded(Iidm, replace(IIDM, widths=(4, 8, 8)))
+    transfer(teacher, student, bases, lambda b: student(*b), batch)
+    means = {}
+    for link in anatomy(student).links:
+        if link.rectified and isinstance(link.norm, nn.BatchNorm2d):
+            link.norm.register_forward_hook(
+                lambda _, __, out, name=link.name: means.update({name: out.mean((0, 2, 3))})
+            )
+    with torch.no_grad():
+        evaluated = student(*batch)
+        student.train()
+        trained = student(*batch)
+    for name, mean in means.items():
+        want = transfer_module.LIFT * bases[name].spread[: len(mean)].float()
+        torch.testing.assert_close(mean, want, atol=1e-3, rtol=1e-3)
+    torch.testing.assert_close(evaluated, trained, atol=1e-3, rtol=1e-3)
+
+
+@pytest.mark.parametrize("fusion", ["attention", "concatenation"])
+@pytest.mark.parametrize("upsampling", ["implicit", "transposed"])
+def test_every_parameter_of_an_iidm_but_the_noise_levels_is_in_some_block(fusion, upsampling):
+    spec = replace(IIDM, fusion=fusion, upsampling=upsampling)
+    network = seeded(Iidm, spec)
+    parts = anatomy(network)
+    held = {id(p) for ms in parts.blocks.values() for m in ms for p in m.parameters()}
+    held |= {id(p) for p in network.level.parameters()}
+    assert {id(p) for p in network.parameters()} == held
+    assert {link.block for link in parts.links} == set(parts.blocks)
+
+
+def test_a_denoisers_blocks_learn_and_never_fall_below_the_floor():
+    teacher = used(seeded(Iidm, IIDM))
+    batch = denoiser_batch()
+    moments, bases = bases_of(teacher, lambda b: teacher(*b), batch)
+    choices = choose(teacher, moments)
+    spec = distilled_spec(IIDM, choices)
+    assert spec.vgg.channels < TINY.channels
+    assert all(a <= b for a, b in zip(spec.widths, IIDM.widths, strict=True))
+    student = seeded(Iidm, spec)
+    transfer(teacher, student, bases, lambda b: student(*b), batch)
+    before = {key: value.clone() for key, value in teacher.state_dict().items()}
+    learn = Blockwise(steps=4, learning_rate=3e-3)
+    run = lambda network, b: network(*b)  # noqa: E731
+    found = list(distil_blocks(teacher, student, bases, run, repeat(batch), [batch], learn))
+    layers = [layer for block in found for layer in block]
+    assert all(layer.loss >= layer.floor * (1 - 1e-5) for layer in layers)
+    better = [layer.loss <= layer.before * 1.02 for layer in layers]
+    assert sum(better) >= 0.8 * len(layers)
+    assert all(torch.equal(before[key], value) for key, value in teacher.state_dict().items())
+    assert LayerReport.from_json(layers[0].to_json()) == layers[0]
+
+
+def test_a_trunk_learns_pair_by_pair_from_where_it_stopped():
+    teacher = seeded(Trunk, TINY, 3)
+    images = smooth(8)
+    moments, bases = bases_of(teacher, teacher, images)
+    spec = distilled_vgg(TINY, choose(teacher, moments))
+    learn = Blockwise(steps=5, learning_rate=2e-3)
+
+    def begun():
+        student = seeded(Trunk, spec, 3)
+        transfer(teacher, student, bases, student, images)
+        return student, decoders(student, torch.Generator().manual_seed(0))
+
+    student, back = begun()
+    arguments = (bases, repeat(images), [images], learn)
+    whole = list(distil_trunk(teacher, student, back, *arguments))
+    assert len(whole) == 8
+    assert all(report.loss >= report.floor * (1 - 1e-5) for report in whole)
+    assert sum(r.loss - r.floor for r in whole) < sum(r.before - r.floor for r in whole)
+    other, again = begun()
+    first = distil_trunk(teacher, other, again, *arguments)
+    parts = [next(first) for _ in range(3)]
+    parts += distil_trunk(teacher, other, again, *arguments, first=4)
+    assert parts == whole
+
+
+def test_batches_that_end_are_reported():
+    teacher = seeded(Trunk, TINY, 3)
+    images = smooth(2)
+    _, bases = bases_of(teacher, teacher, images)
+    back = decoders(teacher, torch.Generator().manual_seed(0))
+    student = seeded(Trunk, TINY, 3)
+    run = distil_trunk(teacher, student, back, bases, iter([images]), [images], Blockwise(steps=2))
+    with pytest.raises(ModelError, match="relu1 learned from 1 batches"):
+        next(run)
+
+
+def test_noisy_maps_keep_their_share_of_signal():
+    clean = torch.ones(4000, 1, 2, 2)
+    batch = Batch(torch.zeros(4000, 2, 2, 2), clean, clean)
+    _, y, gamma = next(noisy([batch], DiffusionSpec(), torch.Generator().manual_seed(0)))
+    left = (y - gamma.sqrt()[:, None, None, None]) / (1 - gamma).sqrt()[:, None, None, None]
+    for low, high in ((0, 0.3), (0.3, 0.9)):
+        drawn = left[(gamma > low) & (gamma < high)]
+        assert drawn.mean().item() == pytest.approx(0, abs=0.03)
+        assert drawn.var().item() == pytest.approx(1, rel=0.05)
+
+
+def test_noise_is_put_on_what_training_puts_it_on():
+    """Unknown pixels carry the mean of the known ones, not the −1 that they are marked by."""
+    target = torch.full((1, 1, 2, 2), -1.0)
+    target[..., 0, :] = 0.5
+    batch = Batch(torch.zeros(1, 2, 2, 2), target, (target > 0).float())
+    _, y, gamma = next(noisy([batch], DiffusionSpec(), torch.Generator().manual_seed(3)))
+    generator = torch.Generator().manual_seed(3)
+    torch.testing.assert_close(gamma, draw_gammas(DiffusionSpec(), 1, generator))
+    noise = torch.randn(1, 1, 2, 2, generator=generator)
+    torch.testing.assert_close(y, 0.5 * gamma.sqrt() + (1 - gamma).sqrt() * noise)
+
+
+def test_what_cannot_be_distilled_is_refused_by_name():
+    with pytest.raises(ModelError, match="Linear cannot be distilled"):
+        anatomy(nn.Linear(2, 2))
+    with pytest.raises(ModelError, match="residual"):
+        anatomy(Iidm(replace(IIDM, block="residual")))
+    grouped = seeded(Unet, UnetSpec(bands=3, widths=(4, 8), norm="group"))
+    images = smooth(2)
+    _, bases = bases_of(grouped, grouped, images)
+    with pytest.raises(ModelError, match="GroupNorm"):
+        transfer(grouped, grouped, bases, grouped, images)
+    shallow = seeded(Unet, UnetSpec(bands=3, widths=(4,), norm="none"))
+    with pytest.raises(ModelError, match="widths alone"):
+        transfer(grouped, shallow, bases, shallow, images)
+    with pytest.raises(ModelError, match="no basis was given"):
+        transfer(shallow, shallow, {}, shallow, images)

@@ -1,0 +1,114 @@
+"""The pieces of networks: by hand, by brute force, and by what they must not depend on."""
+
+from typing import get_args
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import nn
+from torch.nn import functional as F
+
+from carbonmap.errors import ModelError
+from carbonmap.networks.layers import (
+    ChannelNorm,
+    DoubleConv,
+    he,
+    normalisation,
+    parameters,
+    require_sides,
+)
+from carbonmap.networks.specs import Norm
+
+NORMS = get_args(Norm)
+
+
+@pytest.fixture(autouse=True)
+def seeded():
+    torch.manual_seed(4)
+
+
+def test_the_channel_norm_is_its_formula():
+    layer = ChannelNorm(6)
+    nn.init.normal_(layer.weight)
+    nn.init.normal_(layer.bias)
+    x = torch.randn(2, 6, 5, 4) * 3 + 1
+    mean, variance = x.mean(1, keepdim=True), x.var(1, keepdim=True, correction=0)
+    scale, shift = layer.weight.view(1, -1, 1, 1), layer.bias.view(1, -1, 1, 1)
+    want = (x - mean) / (variance + layer.eps).sqrt() * scale + shift
+    torch.testing.assert_close(layer(x), want)
+
+
+def test_the_channel_norm_of_a_pixel_does_not_depend_on_the_tile_around_it():
+    x = torch.randn(1, 8, 16, 16)
+    layer = normalisation("channel", 8)
+    assert torch.equal(layer(x)[..., 3:9, 5:6], layer(x[..., 3:9, 5:6]))
+
+
+def test_the_channel_norm_keeps_channels_last_in_memory():
+    x = torch.randn(2, 8, 4, 4).to(memory_format=torch.channels_last)
+    assert normalisation("channel", 8)(x).is_contiguous(memory_format=torch.channels_last)
+
+
+@given(st.integers(1, 300))
+def test_groups_divide_the_channels_and_are_the_most_up_to_32(channels):
+    groups = normalisation("group", channels).num_groups
+    assert channels % groups == 0
+    assert groups == 32 if channels % 32 == 0 else groups < 32
+    assert not any(channels % more == 0 for more in range(groups + 1, 33))
+
+
+def test_no_norm_changes_nothing():
+    x = torch.randn(1, 3, 2, 2)
+    assert normalisation("none", 3)(x) is x
+
+
+@pytest.mark.parametrize("norm", NORMS)
+def test_convolutions_have_a_bias_or_a_norm(norm):
+    own = 1 if norm == "none" else 2  # a bias, or a scale and a shift, for each channel
+    assert parameters(DoubleConv(3, 8, norm)) == 9 * 8 * (3 + 8) + own * 2 * 8
+
+
+def test_two_convolutions_are_two_convolutions_padded_with_zeros():
+    block = DoubleConv(2, 3, "none")
+    first, second = (m for m in block if isinstance(m, nn.Conv2d))
+    nn.init.normal_(first.bias)
+    nn.init.normal_(second.bias)
+    x = want = torch.randn(2, 2, 6, 5)
+    for conv in (first, second):
+        want = F.conv2d(F.pad(want, (1, 1, 1, 1)), conv.weight, conv.bias).clamp(min=0)
+    torch.testing.assert_close(block(x), want)
+
+
+@pytest.mark.parametrize("norm", NORMS)
+def test_every_parameter_of_two_convolutions_learns(norm):
+    block = DoubleConv(3, 8, norm)
+    block(torch.randn(2, 3, 8, 8)).square().mean().backward()
+    assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in block.parameters())
+
+
+def test_hes_start_keeps_a_signal_alive_through_eight_layers():
+    x = torch.randn(64, 512, 2, 2)
+    for _ in range(8):
+        x = he(nn.Conv2d(512, 512, 1))(x).relu()
+    assert 1 / 3 < x.square().mean() < 3  # 4 standard errors; torch's own start gives 6⁻⁸
+
+
+def test_hes_start_is_two_over_the_fan_in():
+    conv, *_ = DoubleConv(64, 64, "none")  # where nothing normalises
+    assert conv.weight.var().item() == pytest.approx(2 / (9 * 64), rel=0.04)  # 5 standard errors
+    assert not conv.bias.any()
+
+
+def test_only_what_training_moves_is_counted():
+    layers = nn.Sequential(nn.Conv2d(2, 3, 1), nn.BatchNorm2d(3))
+    assert parameters(layers) == 9 + 6
+    layers[0].requires_grad_(False)
+    assert parameters(layers) == 6
+
+
+@pytest.mark.parametrize("sides", [(31, 32), (32, 40), (8, 8)])
+def test_a_tile_that_cannot_be_halved_is_refused_with_its_size(sides):
+    with pytest.raises(ModelError, match=rf"the trunk got .* {sides[0]} × {sides[1]} .* of 16"):
+        require_sides("the trunk", torch.zeros(1, 1, *sides), 16)
+    require_sides("the trunk", torch.zeros(1, 1, 32, 48), 16)
