@@ -14,15 +14,24 @@ from pydantic.dataclasses import dataclass
 
 from carbonmap.errors import ConfigError, nearest
 from carbonmap.features import FeatureSpec
+from carbonmap.learning.names import Family
+from carbonmap.learning.settings import Training
 from carbonmap.regions import Crs, Region
 from carbonmap.settings import STRICT, ProjectPath
 from carbonmap.splits import SplitSpec
 from carbonmap.uncertainty import VOLUME_PERCENT
 
-Kind = Literal["ols", "random-forest", "svr", "gradient-boosting"]
+Kind = Literal[
+    "ols", "random-forest", "svr", "gradient-boosting",
+    "iidm", "iidm-residual", "unet", "vae", "gan",
+]  # fmt: skip
 
 KINDS: tuple[str, ...] = get_args(Kind)
-"""Families of models; `models.regressors.RECIPES`, a layer above, has one recipe for each."""
+"""Families of models: `models.regressors.RECIPES` has one recipe for each of the first four, and
+`learning.families` builds the others, which are networks."""
+
+NETWORKS: tuple[str, ...] = get_args(Family)
+"""Those of them that are networks."""
 
 LEAST_DRAWS = 100
 """Of these the 2.5 % bounds lie beyond the second and third ones from each end."""
@@ -100,11 +109,24 @@ class Model(FeatureSpec):
         kind: its family.
         seed: of everything random in it.
         split: how stands are held out for validation.
+        preset: a network's size, or a row of the paper's tables; see `learning.choice`.
+        network: values of the network's specification that replace the preset's, by their names in
+            `networks.specs`.
+        diffusion: likewise of `diffusion.spec.DiffusionSpec`.
+        training: how a network is trained.
+        samples: draws of a generative network whose mean is the map.
+        band_drop: probability with which an image band of a training patch is hidden.
     """
 
     kind: Kind = "random-forest"
     seed: Annotated[int, Field(ge=0)] = 0
     split: SplitSpec = SplitSpec()
+    preset: str = "tiny"
+    network: dict[str, Any] = dataclasses.field(default_factory=dict)
+    diffusion: dict[str, Any] = dataclasses.field(default_factory=dict)
+    training: Training = Training()
+    samples: Annotated[int, Field(ge=1)] = 8
+    band_drop: Annotated[float, Field(ge=0, lt=1)] = 0.0
 
     @property
     def features(self) -> FeatureSpec:

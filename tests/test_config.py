@@ -12,9 +12,10 @@ from carbonmap import config
 from carbonmap.config import Region, dump, load, region_grid, template
 from carbonmap.errors import ConfigError, GridError, MissingInput
 from carbonmap.features import INPUTS, FeatureSpec
+from carbonmap.learning.settings import Training
 from carbonmap.masks import Threshold
 from carbonmap.models.regressors import RECIPES
-from carbonmap.project import KINDS, Inventory, Labels, Model, Output, Project
+from carbonmap.project import KINDS, NETWORKS, Inventory, Labels, Model, Output, Project
 from carbonmap.settings import to_toml
 from carbonmap.splits import SplitSpec
 
@@ -200,7 +201,8 @@ def test_an_option_replaces_a_setting_under_the_files_rules():
 
 
 def test_every_kind_of_model_has_its_recipe():
-    assert set(KINDS) == set(RECIPES)
+    assert set(KINDS) == set(RECIPES) | set(NETWORKS)
+    assert not set(RECIPES) & set(NETWORKS)
 
 
 def test_a_models_features_are_its_specs():
@@ -325,23 +327,25 @@ def test_every_commented_line_of_the_template_may_be_uncommented(write):
 
 
 def test_the_templates_examples_are_the_defaults(write):
-    """But for the inventory's, which has none, and the threads."""
+    """But for the inventory's, which has none, the threads, and what is none by default."""
     region = dataclasses.replace(
         load().region["huize"], bounds=None, bounds_crs=None, boundary=config.Path("/b.gpkg")
     )
     project = load(write(KEY.sub(r"\1", template(region))))
     output = dataclasses.replace(project.output, threads=None)
-    assert (project.labels, project.model, output) == (Labels(), Model(), Output())
+    training = dataclasses.replace(project.model.training, minutes=None, patience=None)
+    model = dataclasses.replace(project.model, training=training)
+    assert (project.labels, model, output) == (Labels(), Model(), Output())
 
 
 def test_the_template_names_every_setting():
     keys = set(re.findall(r"^(?:# )?(\w+) = ", template(load().region["huize"]), re.MULTILINE))
     fields = {
         f.name
-        for kind in (Inventory, Labels, Model, SplitSpec, Output)
+        for kind in (Inventory, Labels, Model, SplitSpec, Training, Output)
         for f in dataclasses.fields(kind)
     }
-    assert fields - keys == {"split"}  # a table of its own
+    assert fields - keys == {"split", "network", "diffusion", "training"}  # tables
 
 
 # Regions.

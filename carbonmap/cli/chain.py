@@ -1,4 +1,4 @@
-"""Commands that make maps: build-labels, mask, train, predict, evaluate.
+"""Commands that make maps: build-labels, mask, predict, evaluate.
 
 Each stage is imported by the command that runs it, since some take a second to load.
 """
@@ -29,7 +29,7 @@ from carbonmap.dates import parse_periods
 from carbonmap.errors import ConfigError
 from carbonmap.io.raster import Source
 from carbonmap.masks import Threshold
-from carbonmap.project import KINDS, Project
+from carbonmap.project import Project
 from carbonmap.stages import region as region_
 
 SOURCE_FIELDS = ("layer", "volume_field", "id_field", "area_field", "species_field", "group_fields")
@@ -184,45 +184,6 @@ def parse_codes(text: str) -> list[int]:
         raise ConfigError(
             f"--forest-classes {text!r} are not whole numbers; write 41,42,43"
         ) from None
-
-
-@main.command(cls=ProjectCommand)
-@click.option("--model", "kind", type=click.Choice(KINDS), help="Family of the model.")
-@click.option(
-    "--inputs",
-    metavar="NAMES",
-    callback=names_of,
-    help="image,terrain by default; canopy-height can join.",
-)
-@click.option("--labels", type=PATH, default="labels", show_default=True, help="Folder of labels.")
-@click.option(
-    "--seed",
-    type=int,
-    help="Of the draw of pixels and the model; the blocks have model.split.seed.",
-)
-@region_option
-@dates_option
-@mask_option
-@output_option("models/model", "Folder of the model.")
-@overwrite_option
-@json_option
-@with_project(model=("kind", "inputs", "seed"))
-def train(
-    project: Project,
-    labels: Path,
-    region: str | None,
-    dates: str,
-    mask: Path | None,
-    out: Path,
-    overwrite: bool,
-    as_json: bool,
-) -> None:
-    """Train a model on label pixels, with validation in blocks that it never sees."""
-    from carbonmap.stages import train as train_
-
-    name, grid = region_.region_of(project, region)
-    periods, rule = parse_periods(dates), existing(overwrite)
-    show(train_.train(project, name, grid, periods, labels, out, mask=mask, existing=rule), as_json)
 
 
 @main.command(cls=ProjectCommand)

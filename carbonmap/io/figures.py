@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import matplotlib as mpl
 import numpy as np
@@ -215,6 +215,120 @@ def draw_evaluation(
         _scatter(axes[3], pairs)
         figure.suptitle(readable(caption))
         _save(figure, path)
+
+
+def draw_comparison(
+    path: Path,
+    panels: Sequence[tuple[str, Raster]],
+    bounds: tuple[float, float, float, float],
+    limits: tuple[float, float],
+    caption: str,
+) -> None:
+    """Maps of one place side by side, in one range of colours.
+
+    Args:
+        path: PNG to write.
+        panels: names and maps, Mg C/ha, NaN grey; all of one shape.
+        bounds: left, bottom, right, top, m.
+        limits: Mg C/ha at the ends of the colours.
+        caption: of the whole.
+    """
+    left, bottom, right, top = (b / 1000 for b in bounds)
+    cols = min(4, len(panels))
+    rows = -(-len(panels) // cols)
+    with mpl.rc_context(_settings()):
+        figure = Figure(figsize=(3.3 * cols + 1.0, 3.2 * rows + 0.7), layout="constrained")
+        axes = figure.subplots(rows, cols, squeeze=False, sharex=True, sharey=True)
+        for panel, (name, values) in zip(axes.flat, panels, strict=False):
+            shown = panel.imshow(
+                values,
+                extent=(left, right, bottom, top),
+                vmin=limits[0],
+                vmax=limits[1],
+                cmap=COLOURS,
+                interpolation="nearest",
+            )
+            panel.set_facecolor(NO_DATA)
+            panel.set(title=readable(name))
+            panel.ticklabel_format(useOffset=False)
+        for panel in axes.flat[len(panels) :]:
+            panel.axis("off")
+        figure.supxlabel("easting, km")
+        figure.supylabel("northing, km")
+        above = any(_reaches_above(values, limits[1]) for _, values in panels)
+        figure.colorbar(
+            shown, ax=axes, label="Mg C/ha", shrink=0.8, extend="max" if above else "neither"
+        )
+        figure.suptitle(readable(caption))
+        _save(figure, path)
+
+
+class Explained(NamedTuple):
+    """How much of a layer's variance its strongest directions hold.
+
+    Args:
+        name: of the layer.
+        whole: share by the first c directions of one basis for all images, c = 1, 2, …
+        apart: likewise where each image has its own basis (IIDM, eq. 14).
+        wanted: fewest directions of the one basis that exceed the share asked for.
+        kept: channels that the layer got.
+    """
+
+    name: str
+    whole: Sequence[float]
+    apart: Sequence[float]
+    wanted: int
+    kept: int
+
+
+def draw_explained_variance(
+    path: Path, layers: Sequence[Explained], variance: float, caption: str
+) -> None:
+    """A panel a layer: variance by each direction and by all up to it (IIDM, figures 5 and A1).
+
+    Args:
+        path: PNG to write.
+        layers: in the order in which they run.
+        variance: share asked for.
+        caption: of the whole.
+    """
+    cols = min(6, len(layers))
+    rows = -(-len(layers) // cols)
+    with mpl.rc_context(_settings()):
+        figure = Figure(figsize=(2.2 * cols + 0.6, 1.7 * rows + 1.2), layout="constrained")
+        axes = figure.subplots(rows, cols, squeeze=False, sharey=True)
+        for panel, layer in zip(axes.flat, layers, strict=False):
+            _explained(panel, layer, variance)
+        for panel in axes.flat[len(layers) :]:
+            panel.axis("off")
+        figure.legend(
+            *axes.flat[0].get_legend_handles_labels(), loc="outside lower center", ncols=3
+        )
+        for panel in axes.flat[max(0, len(layers) - cols) : len(layers)]:
+            panel.set_xlabel("directions")
+        figure.supylabel("share of the variance")
+        figure.suptitle(readable(caption))
+        _save(figure, path)
+
+
+def _explained(axes: Axes, layer: Explained, variance: float) -> None:
+    """One layer; its first directions, where all happens, have most of the room."""
+    count = np.arange(1, len(layer.whole) + 1)
+    axes.fill_between(
+        count, np.diff(layer.whole, prepend=0), step="mid", color="#c9d6df", label="each direction"
+    )
+    axes.plot(count, layer.whole, lw=1.2, color="#1f5a7a", label="all up to it")
+    axes.plot(
+        count, layer.apart, "--", lw=0.8, color="#b07030", label="each image by its own (eq. 14)"
+    )
+    axes.axhline(variance, color="#777777", lw=0.6, label=f"{100 * variance:g} % asked for")
+    axes.axvline(layer.wanted, color="#b03030", lw=0.8, label="fewest channels for it")
+    axes.axvline(layer.kept, color="#b03030", lw=0.8, ls=":", label="channels kept")
+    axes.set_xscale("log", base=2)
+    axes.set(xlim=(1, max(2, len(count))), ylim=(0, 1.02))
+    axes.set_title(f"{layer.name}: {len(count)} → {layer.kept}", fontsize=8)
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.xaxis.set_minor_formatter("")
 
 
 def _scatter(axes: Axes, pairs: tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]) -> None:

@@ -115,7 +115,7 @@ def claim(
     """
     files.require_readable_name(mark, "output")
     origin = json.loads(json.dumps(origin))
-    folder = mark.parent / f".{mark.stem}.work"
+    folder = work_folder(mark)
     with files.writing(mark):
         begun = folder.exists()
     if not begun and _is_up_to_date(mark, origin, existing, by_size):
@@ -130,6 +130,11 @@ def claim(
                 shutil.rmtree(folder, ignore_errors=True)
             raise
         yield work
+
+
+def work_folder(mark: Path) -> Path:
+    """Where work in progress lies that this mark will declare complete."""
+    return mark.parent / f".{mark.stem}.work"
 
 
 def _is_up_to_date(mark: Path, origin: Json, existing: Existing, by_size: bool) -> bool:

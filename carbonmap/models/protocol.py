@@ -8,7 +8,7 @@ from typing import Protocol
 import numpy as np
 
 from carbonmap.grid import Grid
-from carbonmap.types import Bands, Raster
+from carbonmap.types import Bands, Bool, Floats, Raster
 
 
 class Model(Protocol):
@@ -47,6 +47,31 @@ class Model(Protocol):
 
         Raises:
             ModelError: a layer is missing or has another shape, or the pixel is another.
+        """
+
+
+class Generative(Model, Protocol):
+    """A model that can draw many maps of a tile, each as good as another."""
+
+    @property
+    def generative(self) -> bool:
+        """Whether two draws differ; where they do not, one says all."""
+
+    def draws(self, layers: Bands, grid: Grid, count: int, wanted: Bool | None = None) -> Floats:
+        """Maps of a tile, the first of them the same however many are asked for.
+
+        Args:
+            layers: as for `predict`, whose map is the mean of some of these.
+            grid: the tile's own, without the halo.
+            count: how many.
+            wanted: pixels that are asked for, ``(row, col)``; what is far from all of them may
+                stay NaN. None asks for all.
+
+        Returns:
+            Float32, Mg C/ha, ``(draw, row, col)``; NaN where it cannot tell.
+
+        Raises:
+            ModelError: as `predict`.
         """
 
 

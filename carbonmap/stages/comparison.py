@@ -40,6 +40,17 @@ class Judged:
         return self.errors.to_json(scale) | ssim
 
 
+def judged(estimate: Raster, truth: Raster, scale: float) -> Judged:
+    """Errors and similarity of a tile.
+
+    Args:
+        estimate: Mg C/ha, with a margin of `SSIM_RADIUS` pixels that only similarity looks at.
+        truth: same shape; NaN where it does not count.
+        scale: Mg C/ha that are 1 on the 0–1 scale.
+    """
+    return Judged(errors(estimate[CORE], truth[CORE]), similarity(estimate, truth, scale))
+
+
 @dataclass(frozen=True)
 class Comparison:
     """A map, its truth and who learned what.
@@ -76,9 +87,7 @@ class Comparison:
         found = {}
         for one in Role:
             seen = np.where(role == one, truth, np.nan)
-            found[one] = Judged(
-                errors(estimate[CORE], seen[CORE]), similarity(estimate, seen, self.scale)
-            )
+            found[one] = judged(estimate, seen, self.scale)
         return found, estimate[CORE], truth[CORE], role[CORE]
 
     def _usable(self, grid: Grid) -> Bool:

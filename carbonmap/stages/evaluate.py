@@ -16,8 +16,8 @@ from carbonmap.splits import Role
 from carbonmap.stages import labels as labels_
 from carbonmap.stages.common import TILE_PX, Report, error_line
 from carbonmap.stages.comparison import Comparison, Judged
+from carbonmap.stages.job import SPLIT
 from carbonmap.stages.mask import check_mask
-from carbonmap.stages.train import SPLIT
 from carbonmap.tiles import tiles
 from carbonmap.types import Floats, Json
 
@@ -152,7 +152,7 @@ def _model(path: Path, given: Path | None) -> Path:
             f"held out: give its folder by --model"
         )
     card = output.require_complete(folder / checkpoint.MARK, "model")
-    if card["files"][checkpoint.WEIGHTS]["sha256"] != told.get("model_sha256"):
+    if checkpoint.weights_hash(card) != told.get("model_sha256"):
         raise CorruptData(f"model {str(folder)!r} is not the one that made {str(path)!r}")
     return folder
 

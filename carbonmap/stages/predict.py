@@ -135,7 +135,7 @@ def predict(
         ModelError: the model does not fit the region's pixels or layers.
         MissingInput: a date has no image, or a layer that the model reads was never ingested.
     """
-    loaded = checkpoint.load(model_folder)
+    loaded = checkpoint.load(model_folder, project.output.threads)
     scope.require_grid(project, region, grid)
     if loaded.card["pixel_m"] != grid.pixel_m:
         raise ModelError(

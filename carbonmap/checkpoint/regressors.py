@@ -1,49 +1,24 @@
-"""A model folder: the weights, and a card that says what they are.
-
-model.skops     the estimator, without pickle
-split.parquet   the stands it learned from and those held out (written by `train`)
-model.json      the card, written last, with size and SHA-256 of the others
-"""
+"""A regressor's part of a model folder: its card, and its estimator without pickle."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
-from carbonmap.errors import CorruptData, MissingInput, ModelError, nearest
+from carbonmap.errors import ModelError, nearest
 from carbonmap.features import FeatureSpec
-from carbonmap.io import files, output
+from carbonmap.io import files
 from carbonmap.models import persist
-from carbonmap.models.protocol import Model
 from carbonmap.models.regressors import RECIPES, Regressor, step_names
 from carbonmap.types import Json
-
-MARK = "model.json"
-"""The card, by which a model folder is known to be complete."""
 
 WEIGHTS = "model.skops"
 """The estimator."""
 
 FORMAT = 1
-"""Version of the card's own part of `MARK`; to be raised when an older reader would misread it."""
-
-
-@dataclass(frozen=True)
-class Checkpoint:
-    """What a model folder holds.
-
-    Args:
-        model: ready to predict.
-        card: what `card` wrote, and whatever `train` added to it.
-        sha256: of the weights.
-    """
-
-    model: Model
-    card: Json
-    sha256: str
+"""Version of a regressor's card; see `checkpoint.folder`."""
 
 
 def card(model: Regressor) -> Json:
@@ -71,36 +46,21 @@ def write_weights(folder: Path, model: Regressor) -> Path:
     return path
 
 
-def load(folder: Path) -> Checkpoint:
-    """The model of a folder, once it is known to be whole and to hold nothing but data.
+def read(path: Path, name: str, held: Json) -> Regressor:
+    """The regressor of a folder that is whole.
+
+    Args:
+        path: of the estimator.
+        name: of the card, for messages.
+        held: what the card says.
 
     Raises:
-        ModelError: a file is missing or changed since, the folder is of a newer carbonmap, or the
-            weights are not what the card says.
+        ModelError: the card cannot be understood, or the estimator is not what it says.
     """
-    try:
-        mark = output.require_complete(folder / MARK, "model")
-    except (MissingInput, CorruptData) as error:
-        raise ModelError(str(error)) from None
-    name, held = str(folder / MARK), mark.get("report")
-    if not isinstance(held, dict) or WEIGHTS not in mark.get("files", {}):
-        raise ModelError(f"{name} is no model's card; give the folder that `carbonmap train` wrote")
-    _require_format(name, mark, held)
     kind, spec, pixel_m, scale = _facts(name, held)
-    estimator = persist.from_bytes((folder / WEIGHTS).read_bytes(), str(folder / WEIGHTS))
-    _require_kind(str(folder / WEIGHTS), estimator, kind, spec)
-    model = Regressor(kind, spec, estimator, pixel_m, scale)
-    return Checkpoint(model, held, mark["files"][WEIGHTS]["sha256"])
-
-
-def _require_format(name: str, mark: Json, held: Json) -> None:
-    versions = (mark.get("format"), held.get("model_format"))
-    if versions != (output.FORMAT, FORMAT):
-        raise ModelError(
-            f"{name} has formats {versions}, and this carbonmap reads {(output.FORMAT, FORMAT)}; "
-            f"use the carbonmap that wrote it ({held.get('carbonmap', 'unknown')}) or a newer one, "
-            f"or train the model anew"
-        )
+    estimator = persist.from_bytes(path.read_bytes(), str(path))
+    _require_kind(str(path), estimator, kind, spec)
+    return Regressor(kind, spec, estimator, pixel_m, scale)
 
 
 def _facts(name: str, held: Json) -> tuple[str, FeatureSpec, float, float]:
@@ -109,7 +69,7 @@ def _facts(name: str, held: Json) -> tuple[str, FeatureSpec, float, float]:
         kind, spec = held["kind"], FeatureSpec.from_json(held["features"])
         pixel_m, scale = float(held["pixel_m"]), float(held["label_scale_mg_c_ha"])
     except (KeyError, TypeError, ValueError) as error:
-        raise ModelError(f"{name} cannot be understood: {_reason(error)}; train it anew") from None
+        raise ModelError(f"{name} cannot be understood: {reason(error)}; train it anew") from None
     if kind not in RECIPES:
         raise ModelError(
             f"{name} is of kind {kind!r}, which is not known here; {nearest(str(kind), RECIPES)}"
@@ -122,7 +82,8 @@ def _facts(name: str, held: Json) -> tuple[str, FeatureSpec, float, float]:
     return kind, spec, pixel_m, scale
 
 
-def _reason(error: Exception) -> str:
+def reason(error: Exception) -> str:
+    """Why a card cannot be understood."""
     if isinstance(error, ValidationError):
         faults = ((".".join(map(str, e["loc"])), e["msg"]) for e in error.errors())
         return "; ".join(f"features.{key}: {message}" for key, message in faults)

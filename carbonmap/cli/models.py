@@ -1,0 +1,221 @@
+"""Commands that make models: train, compare.
+
+Each stage is imported by the command that runs it, since some take a second to load.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import click
+
+from carbonmap import config
+from carbonmap.cli.chain import names_of
+from carbonmap.cli.group import main
+from carbonmap.cli.options import (
+    PATH,
+    ProjectCommand,
+    dates_option,
+    existing,
+    json_option,
+    mask_option,
+    options,
+    output_option,
+    overwrite_option,
+    region_option,
+    show,
+    with_project,
+)
+from carbonmap.dates import parse_periods
+from carbonmap.errors import ConfigError
+from carbonmap.project import KINDS, Project
+from carbonmap.stages import region as region_
+
+labels_option = click.option(
+    "--labels", type=PATH, default="labels", show_default=True, help="Folder of labels."
+)
+inputs_option = click.option(
+    "--inputs",
+    metavar="NAMES",
+    callback=names_of,
+    help="image,terrain by default; canopy-height can join.",
+)
+device_option = click.option(
+    "--device",
+    default="cpu",
+    show_default=True,
+    metavar="NAME",
+    help="That networks compute on: cpu, cuda, cuda:1, or auto.",
+)
+network_options = options(
+    click.option(
+        "--preset", metavar="NAME", help="Size of networks: tiny (default), small, paper; idm."
+    ),
+    click.option("--steps", type=int, metavar="N", help="Of a network's training."),
+    click.option(
+        "--minutes",
+        type=float,
+        metavar="M",
+        help="Of a network's training instead of steps: CPU time, on a GPU time by the clock.",
+    ),
+)
+
+
+def with_training(project: Project, steps: int | None, minutes: float | None) -> Project:
+    """The project with a length of training.
+
+    Raises:
+        ConfigError: both are given.
+    """
+    if steps is not None and minutes is not None:
+        raise ConfigError("--steps and --minutes both say how long to train; give one of them")
+    training = config.changed(project.model.training, steps=steps, minutes=minutes)
+    if steps is not None:
+        training = dataclasses.replace(training, minutes=None)
+    return config.changed(project, model=config.changed(project.model, training=training))
+
+
+@main.command(cls=ProjectCommand)
+@click.option("--model", "kind", type=click.Choice(KINDS), help="Family of the model.")
+@inputs_option
+@labels_option
+@click.option(
+    "--seed",
+    type=int,
+    help="Of the draw of pixels and the model; the blocks have model.split.seed.",
+)
+@network_options
+@click.option(
+    "--vgg-weights",
+    type=PATH,
+    help="torchvision's VGG in safetensors, from which a network's VGG starts.",
+)
+@device_option
+@region_option
+@dates_option
+@mask_option
+@output_option("models/model", "Folder of the model.")
+@overwrite_option
+@json_option
+@with_project(model=("kind", "inputs", "seed", "preset"))
+def train(
+    project: Project,
+    labels: Path,
+    steps: int | None,
+    minutes: float | None,
+    vgg_weights: Path | None,
+    device: str,
+    region: str | None,
+    dates: str,
+    mask: Path | None,
+    out: Path,
+    overwrite: bool,
+    as_json: bool,
+) -> None:
+    """Train a model on label pixels, with validation in blocks that it never sees.
+
+    A network that was stopped goes on from its last saved state by the same command. Several GPUs:
+    torchrun --nproc-per-node 4 -m carbonmap train … --device cuda
+    """
+    from carbonmap.stages import train as train_
+
+    name, grid = region_.region_of(project, region)
+    report = train_.train(
+        with_training(project, steps, minutes),
+        name,
+        grid,
+        parse_periods(dates),
+        labels,
+        out,
+        mask=mask,
+        existing=existing(overwrite),
+        device=device,
+        start=vgg_weights,
+    )
+    show(report, as_json)
+
+
+def listed(_: click.Context, __: click.Parameter, text: str) -> list[str]:
+    """``ols; iidm:tiny`` as names; commas part them too, but for those of a preset's own name."""
+    parts = text.split(";") if ";" in text else text.split(",")
+    return [part.strip() for part in parts if part.strip()]
+
+
+def pairs(_: click.Context, __: click.Parameter, texts: tuple[str, ...]) -> list[tuple[str, Path]]:
+    """``NAME=FOLDER`` as name and folder."""
+    found = []
+    for text in texts:
+        name, equals, folder = text.partition("=")
+        if not (name and equals and folder):
+            raise click.BadParameter(f"{text!r} is not NAME=FOLDER")
+        found.append((name, Path(folder)))
+    return found
+
+
+@main.command(cls=ProjectCommand)
+@click.option(
+    "--models",
+    default="ols,random-forest,gradient-boosting,unet,iidm",
+    show_default=True,
+    callback=listed,
+    metavar="NAMES",
+    help="To train and compare; FAMILY:PRESET too; parted by commas or semicolons.",
+)
+@click.option(
+    "--load",
+    "loaded",
+    multiple=True,
+    callback=pairs,
+    metavar="NAME=FOLDER",
+    help="A model trained on these labels and this split.",
+)
+@click.option(
+    "--draws", type=int, default=32, show_default=True, help="Of generative models, 8 at least."
+)
+@inputs_option
+@labels_option
+@network_options
+@device_option
+@region_option
+@dates_option
+@mask_option
+@output_option("comparison", "Folder of models, tables and figure.")
+@overwrite_option
+@json_option
+@with_project(model=("inputs", "preset"))
+def compare(
+    project: Project,
+    models: list[str],
+    loaded: list[tuple[str, Path]],
+    draws: int,
+    labels: Path,
+    steps: int | None,
+    minutes: float | None,
+    device: str,
+    region: str | None,
+    dates: str,
+    mask: Path | None,
+    out: Path,
+    overwrite: bool,
+    as_json: bool,
+) -> None:
+    """Train or load models on one split and budget, and judge all on the land held out."""
+    from carbonmap.stages.compare import run
+
+    name, grid = region_.region_of(project, region)
+    report = run.compare(
+        with_training(project, steps, minutes),
+        name,
+        grid,
+        parse_periods(dates),
+        labels,
+        out,
+        models=models,
+        loaded=loaded,
+        draws=draws,
+        mask=mask,
+        existing=existing(overwrite),
+        device=device,
+    )
+    show(report, as_json)

@@ -1,0 +1,72 @@
+"""Which models are compared: by name, each with its own settings."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from carbonmap.errors import ModelError, nearest
+from carbonmap.project import KINDS, NETWORKS, Model, Project
+
+CLASSICAL = tuple(kind for kind in KINDS if kind not in NETWORKS)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One model of a comparison.
+
+    Args:
+        name: as the user wrote it: a family, or ``family:preset``.
+        folder: of the trained model.
+        project: the settings with which it is trained; None for a model that is only loaded.
+    """
+
+    name: str
+    folder: Path
+    project: Project | None
+
+
+def entries(
+    project: Project, names: Sequence[str], loaded: Sequence[tuple[str, Path]], out: Path
+) -> list[Entry]:
+    """The models to train, in the order given, and then those that are there already.
+
+    Args:
+        project: the settings, of which family and preset are replaced.
+        names: families or ``family:preset``.
+        loaded: names and folders of trained models.
+        out: folder of the comparison; models go to ``models/`` in it.
+
+    Raises:
+        ModelError: a family is unknown, or two models have one name.
+    """
+    found = [_entry(project, name, out) for name in names]
+    found += [Entry(name, folder, None) for name, folder in loaded]
+    held = [entry.name for entry in found]
+    if twice := sorted({name for name in held if held.count(name) > 1}):
+        raise ModelError(f"two models of the comparison are called {twice[0]!r}; rename one")
+    if not found:
+        raise ModelError(f"there is nothing to compare; name models: {', '.join(KINDS)}")
+    return found
+
+
+def _entry(project: Project, name: str, out: Path) -> Entry:
+    kind, _, preset = name.partition(":")
+    if kind not in KINDS:
+        raise ModelError(f"model {name!r} is not known; {nearest(kind, KINDS)}")
+    if preset and kind in CLASSICAL:
+        raise ModelError(f"model {name!r} has no presets; say {kind!r}")
+    model = dataclasses.replace(project.model, kind=kind, preset=preset or project.model.preset)  # type: ignore[arg-type]
+    model = _fitting(model)
+    folder = out / "models" / re.sub(r"[^A-Za-z0-9.-]+", "-", name)
+    return Entry(name, folder, dataclasses.replace(project, model=model))
+
+
+def _fitting(model: Model) -> Model:
+    """Without settings that would be of another family's network."""
+    if model.kind in ("iidm", "iidm-residual"):
+        return model
+    return dataclasses.replace(model, network={}, diffusion={})

@@ -1,0 +1,1 @@
+"""`distill`: a smaller network from a trained one, by PCA of its features."""

@@ -1,0 +1,345 @@
+"""The training of a network from archive and labels, resumable after any stop."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import xarray as xr
+
+from carbonmap import progress
+from carbonmap.applicability import learned_ranges
+from carbonmap.checkpoint import families, tensors
+from carbonmap.checkpoint import neural as card_
+from carbonmap.learning import loop, machine, ranks
+from carbonmap.learning import state as state_
+from carbonmap.learning.choice import specs_for
+from carbonmap.learning.learner import Batch, Learner
+from carbonmap.learning.ranks import ALONE, World
+from carbonmap.learning.settings import Training
+from carbonmap.learning.state import State
+from carbonmap.models.neural import Neural, as_batch, ready
+from carbonmap.normalise import Inputs
+from carbonmap.patches import Places
+from carbonmap.project import Model
+from carbonmap.splits import Role
+from carbonmap.stages.learn.exam import Exam, exam_of
+from carbonmap.stages.learn.keep import Keeper
+from carbonmap.stages.patches import PatchSource, Prefetched, survey
+from carbonmap.stages.sampler import Sampler
+from carbonmap.types import Json
+
+LOG_EVERY = 10
+"""Steps between lines of the log: enough for a curve, few enough to read."""
+
+EXAM_PX = 20_000
+"""Held-out pixels of a validation while it learns: tens of stands, at the price of some steps."""
+
+EXAM_DRAWS = 2
+"""Draws of which a validation judges the mean: one would judge the draw's own noise as much."""
+
+CARD_PX = 200_000
+"""Held-out pixels by which the finished model is judged; `evaluate` takes all."""
+
+CARD_DRAWN_PX = 40_000
+"""The same of a model that is drawn, at many steps a draw."""
+
+RANGE_PX = 100_000
+"""Pixels by which the learned ranges of the layers are told."""
+
+TRIAL_STEPS = 8
+"""Steps by which a budget in minutes is turned into a number of steps; the first half warms up."""
+
+BEST = "best.safetensors"
+"""The averaged weights of the best validation, where training may stop early."""
+
+
+@dataclass(frozen=True)
+class Learned:
+    """A trained network, and what its card tells.
+
+    Args:
+        learner: with its averaged weights in place.
+        facts: for the card.
+        log: the run's log.
+    """
+
+    learner: Learner
+    facts: Json
+    log: Path
+
+
+@dataclass(frozen=True)
+class Setup:
+    """All that a run needs besides its state.
+
+    Args:
+        settings: of the model; its training has a number of steps.
+        learner: whose networks move.
+        source: of patches.
+        exam: held-out land.
+        keeper: of state and log.
+        device: torch's name of what computes.
+        world: this process among those of one run.
+    """
+
+    settings: Model
+    learner: Learner
+    source: PatchSource
+    exam: Exam
+    keeper: Keeper
+    device: str
+    world: World
+
+    @property
+    def training(self) -> Training:
+        """How it learns."""
+        return self.settings.training
+
+    def model(self, samples: int, threads: int | None = None) -> Neural:
+        """The learner as it is now, as a model of maps."""
+        return Neural(
+            ready(self.learner),
+            self.source.inputs,
+            self.source.norm,
+            self.training.patch_px,
+            self.source.sampler.grid.pixel_m,
+            self.source.scale,
+            samples,
+            self.settings.seed,
+            threads or self.training.threads,
+        )
+
+
+def fit(
+    settings: Model,
+    sampler: Sampler,
+    stacks: Sequence[xr.Dataset],
+    scale: float,
+    folder: Path,
+    device: str = "cpu",
+    world: World = ALONE,
+    start: Callable[[Learner], None] | None = None,
+) -> Learned:
+    """Train a network; a run that was stopped goes on from its last saved state.
+
+    Args:
+        settings: family, preset, training, inputs.
+        sampler: grid, labels and roles.
+        stacks: the region's layers with one image each.
+        scale: density that counts as 1, Mg C/ha.
+        folder: of the work in progress, where state and log lie.
+        device: torch's name of what computes.
+        world: this process among those of one run; the first one saves and judges.
+        start: puts weights into the fresh network; None leaves those drawn by the seed.
+
+    Raises:
+        ModelError: settings that cannot be, nothing to learn from, or a run that diverged.
+        CorruptData: the saved state is damaged.
+    """
+    with machine.threads(settings.training.threads):
+        setup = setup_of(settings, sampler, stacks, scale, folder, device, world, start)
+        state = state_.begin(setup.learner, setup.training, world.device(device), world)
+        kept = setup.keeper.resume(setup.learner, state) or {"validations": []}
+        setup, minutes = _planned(setup, state, kept)
+        _run(setup, state, kept)
+        facts = _finish(setup, state, kept) if world.first else {}
+    return Learned(setup.learner, facts | minutes, setup.keeper.log)
+
+
+def setup_of(
+    settings: Model,
+    sampler: Sampler,
+    stacks: Sequence[xr.Dataset],
+    scale: float,
+    folder: Path,
+    device: str,
+    world: World,
+    start: Callable[[Learner], None] | None,
+) -> Setup:
+    """All that a run needs before its first step; see `fit`."""
+    inputs, training = Inputs(settings.features.inputs), settings.training
+    learner = fresh(settings, len(inputs.channels))
+    if start is not None:
+        start(learner)
+    seen = survey(sampler, stacks, inputs, Role.TRAIN)
+    held = survey(sampler, stacks, inputs, Role.VALIDATION)
+    places = Places(sampler.grid, seen.counts, training.patch_px, settings.seed)
+    slots = range(training.batch)[world.share(training.batch)]
+    source = PatchSource(
+        sampler,
+        stacks,
+        inputs,
+        seen.moments.normalisation(),
+        scale,
+        places,
+        Role.TRAIN,
+        slots,
+        settings.band_drop,
+    )
+    exam = exam_of(sampler, stacks, held.counts)
+    return Setup(settings, learner, source, exam, Keeper(folder), device, world)
+
+
+def require_possible(settings: Model) -> None:
+    """Refuse settings of which no network can be made, or none for patches of that edge.
+
+    Raises:
+        ModelError: as `fresh`, or the patch's edge does not suit the network.
+    """
+    bands = len(Inputs(settings.features.inputs).channels)
+    machine.require_fit(lambda: fresh(settings, bands), bands, settings.training.patch_px)
+
+
+def fresh(settings: Model, bands: int) -> Learner:
+    """A learner with weights drawn by the seed, whatever was drawn before.
+
+    Raises:
+        ModelError: the preset, or a value that replaces one of its own, cannot be.
+    """
+    specs = specs_for(settings.kind, settings.preset, bands, settings.network, settings.diffusion)
+    with machine.seeded(settings.seed):
+        return families.build(settings.kind, specs)
+
+
+def _planned(setup: Setup, state: State, kept: Json) -> tuple[Setup, Json]:
+    """The setup with a number of steps, where the settings give minutes instead.
+
+    The number is measured once and then kept, so that a resumed run has the same.
+    """
+    minutes = setup.training.minutes
+    if minutes is None:
+        return setup, {}
+    if "steps" not in kept:
+        kept["steps"] = int(ranks.told(_steps_in(setup, minutes), setup.world, _where(setup)))
+        if setup.world.first:
+            setup.keeper.save(setup.learner, state, kept)
+    training = dataclasses.replace(setup.training, steps=kept["steps"], minutes=None)
+    settings = dataclasses.replace(setup.settings, training=training)
+    return dataclasses.replace(setup, settings=settings), {"budget_minutes": minutes}
+
+
+def _steps_in(setup: Setup, minutes: float) -> int:
+    """How many steps fit into so many minutes of this machine, by a few steps of a copy."""
+    bands = len(setup.source.inputs.channels)
+    copy = dataclasses.replace(setup, learner=fresh(setup.settings, bands))
+    trial = dataclasses.replace(setup.training, steps=TRIAL_STEPS, minutes=None)
+    clock = time.process_time if setup.device == "cpu" else time.perf_counter
+    marks = [clock()]
+    for _ in loop.fit(copy.learner, _asked(copy.source), trial, _where(setup)):
+        marks.append(clock())
+    each = (marks[-1] - marks[TRIAL_STEPS // 2]) / (TRIAL_STEPS - TRIAL_STEPS // 2)
+    return max(1, int(60 * minutes / each))
+
+
+def _asked(source: PatchSource) -> Callable[[int], Batch]:
+    return lambda step: as_batch(*source.batch(step))
+
+
+def _where(setup: Setup) -> machine.Device:
+    return setup.world.device(setup.device)
+
+
+def _run(setup: Setup, state: State, kept: Json) -> None:
+    """Train to the end, or until validations say stop."""
+    training, first = setup.training, setup.world.first
+    with _prefetched(setup, state.step) as batches:
+        steps = loop.fit(
+            setup.learner,
+            batches,
+            training,
+            _where(setup),
+            state,
+            setup.world,
+            setup.settings.seed,
+        )
+        told: list[loop.Progress] = []
+        left = training.steps - state.step
+        for one in progress.track(steps, f"training {setup.settings.kind}", left if first else 0):
+            told.append(one)
+            if first and (one.step % LOG_EVERY == 0 or one.step == training.steps):
+                setup.keeper.write(_line(told))
+                told.clear()
+            stop = False
+            if one.step % training.validate_every == 0 and one.step < training.steps:
+                stop = bool(ranks.told(_validate(setup, state, kept), setup.world, _where(setup)))
+            if first and one.step % training.checkpoint_every == 0:
+                setup.keeper.save(setup.learner, state, kept)
+            if stop:
+                break
+
+
+@contextmanager
+def _prefetched(setup: Setup, step: int) -> Iterator[Callable[[int], Batch]]:
+    """Batches in the order of the steps, made while the network computes."""
+    with Prefetched(_asked(setup.source), range(step, setup.training.steps)) as made:
+        following = iter(made)
+        yield lambda _: next(following)
+
+
+def _line(told: Sequence[loop.Progress]) -> Json:
+    """Some steps in a line of the log: the means of their losses, the sums of their times."""
+    last = told[-1]
+    mean = {name: sum(one.losses[name] for one in told) / len(told) for name in last.losses}
+    return {
+        "step": last.step,
+        "losses": mean,
+        "gradients": last.gradients,
+        "learning_rate": last.learning_rate,
+        "waiting_s": sum(one.waiting for one in told),
+        "computing_s": sum(one.computing for one in told),
+        "skipped": sum(bool(one.skipped) for one in told),
+    }
+
+
+def _validate(setup: Setup, state: State, kept: Json) -> bool:
+    """Judge by sampling, note it, and say whether to stop; only the first process does."""
+    if not setup.world.first:
+        return False
+    with state_.averaged(setup.learner, state):
+        found = setup.exam.judge(setup.model(EXAM_DRAWS), EXAM_PX)
+        best = min((v["rmse_mg_c_ha"] for v in kept["validations"]), default=float("inf"))
+        if setup.training.patience is not None and found.rmse < best:
+            tensors.write(setup.keeper.folder / BEST, setup.learner.network.state_dict())
+    noted = {"step": state.step, "rmse_mg_c_ha": found.rmse, "bias_mg_c_ha": found.bias}
+    kept["validations"].append(noted)
+    setup.keeper.write({**noted, "validation_pixels": found.count})
+    return _done(kept["validations"], setup.training.patience)
+
+
+def _done(validations: Sequence[Json], patience: int | None) -> bool:
+    """Whether so many validations in a row have brought nothing better."""
+    if patience is None:
+        return False
+    figures = [one["rmse_mg_c_ha"] for one in validations]
+    return len(figures) - 1 - figures.index(min(figures)) >= patience
+
+
+def _finish(setup: Setup, state: State, kept: Json) -> Json:
+    """Put the averaged weights in place, the best ones where it chose, and judge them."""
+    state.ema.copy_to(setup.learner.network)
+    best = setup.keeper.folder / BEST
+    chosen = setup.training.patience is not None and best.is_file()
+    if chosen:
+        setup.learner.network.load_state_dict(tensors.read(best))
+    setup.learner.network.eval()
+    sampler, spec = setup.source.sampler, setup.source.inputs.features
+    x, y = sampler.draw(setup.source.stacks, spec, Role.TRAIN, RANGE_PX)
+    model = setup.model(setup.settings.samples)
+    judged = setup.exam.judge(model, CARD_DRAWN_PX if model.generative else CARD_PX)
+    return card_.card(dataclasses.replace(model, learner=setup.learner)) | {
+        "label_range_mg_c_ha": [float(y.min()), float(y.max())],
+        "feature_ranges": learned_ranges(x, spec.pixel_names),
+        "training_pixels": int(setup.source.places.counts.sum()),
+        "steps": state.step,
+        "steps_skipped": state.skipped,
+        "stopped_early": state.step < setup.training.steps,
+        "chosen_on_validation": chosen,
+        "validations": kept["validations"],
+        "validation": judged.to_json(model.scale),
+        "validation_draws": setup.settings.samples if model.generative else 1,
+    }

@@ -1,0 +1,86 @@
+"""`train` of a network: alone, or as one of several processes that share the steps."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from carbonmap import checkpoint
+from carbonmap.checkpoint import neural, tensors
+from carbonmap.errors import ModelError
+from carbonmap.io import files, output
+from carbonmap.io.output import Existing
+from carbonmap.learning import machine, ranks
+from carbonmap.learning.learner import Learner
+from carbonmap.learning.ranks import World
+from carbonmap.networks.vgg import Trunk
+from carbonmap.stages.common import Report
+from carbonmap.stages.job import Job, label_scale, publish, up_to_date
+from carbonmap.stages.learn import run
+from carbonmap.stages.learn.keep import LOG
+from carbonmap.stages.learn.run import Learned
+
+
+def train(job: Job, out: Path, existing: Existing, device: str, start: Path | None) -> Report:
+    """Train a network into a folder; see `carbonmap.stages.train.train`.
+
+    The first process claims the folder, saves and reports; the others only share its steps.
+    """
+    name = machine.device_name(device)
+    run.require_possible(job.project.model)
+    with ranks.joined(ranks.world_of(os.environ).device(name)) as world:
+        if world.first:
+            return _lead(job, out, existing, name, start, world)
+        if ranks.told(0, world, world.device(name)):
+            _learned(job, out, name, start, world)
+        return Report("", {})
+
+
+def _lead(
+    job: Job, out: Path, existing: Existing, device: str, start: Path | None, world: World
+) -> Report:
+    with output.claim(out / checkpoint.MARK, job.origin, existing) as work:
+        ranks.told(work is not None, world, world.device(device))
+        if work is None:
+            return up_to_date(out)
+        learned = _learned(job, out, device, start, world)
+        stands, _ = job.split()
+        work.begin_publishing()  # only now, so that the old model outlives a run that fails
+        log = out / LOG
+        files.write_text(log, learned.log.read_text(encoding="utf-8"))
+        weights = neural.write(out, learned.learner)
+        return publish(job, work, out, stands, learned.facts, [weights, log])
+
+
+def _learned(job: Job, out: Path, device: str, start: Path | None, world: World) -> Learned:
+    _, sampler = job.split()
+    settings = job.project.model
+    folder = output.work_folder(out / checkpoint.MARK)
+    begin = None if start is None else starter(start)
+    scale = label_scale(job.labels)
+    return run.fit(settings, sampler, job.stacks, scale, folder, device, world, begin)
+
+
+def starter(path: Path) -> Callable[[Learner], None]:
+    """What puts a VGG's weights into the trunk of a fresh network.
+
+    Args:
+        path: a state dict of torchvision's VGG of that depth, in safetensors.
+
+    Raises:
+        ModelError: (by the function) the network has no trunk, or the weights do not fit it.
+    """
+    held = tensors.read(path)
+
+    def put(learner: Learner) -> None:
+        trunks = [m for m in learner.network.modules() if isinstance(m, Trunk)]
+        if not trunks:
+            raise ModelError(
+                "--vgg-weights were given, and the network has no VGG; leave them out, or choose a "
+                "preset that has one"
+            )
+        for trunk in trunks:
+            trunk.load_imagenet(held)
+
+    return put

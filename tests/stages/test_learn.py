@@ -1,0 +1,190 @@
+"""Networks trained through the command line: what is kept, what is refused, and how it resumes."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file
+
+from carbonmap.stages.learn.keep import LOG
+from carbonmap.stages.learn.run import _done
+from tests.conftest import SPLIT, Folder
+
+SMALL = [
+    *SPLIT, "--dates", "2020-11", "--model", "iidm",
+    "--set", "model.network.vgg={depth=11, channels=[4,4,4,4,4,4,4,4]}",
+    "--set", "model.network.features=4", "--set", "model.network.widths=[4,8,8]",
+    "--set", "model.network.heads=1", "--set", "model.network.hidden=4",
+    "--set", "model.diffusion.steps=2", "--set", "model.samples=2",
+    "--set", "model.training.batch=2", "--set", "model.training.patch_px=32",
+    "--set", "model.training.threads=1", "--set", "model.training.validate_every=4",
+    "--set", "model.training.checkpoint_every=2",
+]  # fmt: skip
+"""An IIDM of a few thousand weights, all of whose parts are there."""
+
+UNET = [*SPLIT, "--dates", "2020-11", "--model", "unet", "--set", "model.network.widths=[4,8]",
+        "--set", "model.training.batch=2", "--set", "model.training.patch_px=32",
+        "--set", "model.training.threads=1"]  # fmt: skip
+
+
+@pytest.fixture
+def folder(labelled, tmp_path):
+    shutil.copytree(labelled.path, tmp_path / "project")
+    return Folder(tmp_path / "project")
+
+
+def weights(folder, name):
+    return load_file(folder.path / "models" / name / "weights.safetensors")
+
+
+def same(one, other):
+    return one.keys() == other.keys() and all(np.array_equal(one[k], other[k]) for k in one)
+
+
+def train(folder, name, *words, code=0):
+    folder.run("train", *words, "-o", f"models/{name}", code=code)
+
+
+def test_a_network_is_trained_and_its_card_says_what_it_is(folder):
+    train(folder, "a", *SMALL, "--steps", "8")
+    card = folder.json("models", "a", "model.json")["report"]
+    assert (card["kind"], card["steps"], card["stopped_early"]) == ("iidm", 8, False)
+    assert [one["step"] for one in card["validations"]] == [4]
+    assert card["network"]["specs"]["diffusion"]["steps"] == 2
+    assert card["network"]["channels"][-1] == "known"
+    assert card["mlm"]["mlm:total_parameters"] == card["parameters"]
+    assert card["validation"]["pixels"] > 1000
+    assert card["profile"] == "stock-expansion"
+    log = [json.loads(x) for x in (folder.path / "models/a" / LOG).read_text().splitlines()]
+    assert [one["step"] for one in log] == [4, 8]
+    assert set(log[-1]["losses"]) == {"denoiser"}
+    held = folder.json("models", "a", "model.json")["files"]
+    assert set(held) == {"weights.safetensors", "split.parquet", LOG}
+
+
+def test_a_run_that_was_killed_goes_on_to_the_weights_of_an_unbroken_one(folder):
+    train(folder, "whole", *SMALL, "--steps", "60")
+    process = folder.start("train", *SMALL, "--steps", "60", "-o", "models/cut")
+    state = folder.path / "models" / "cut" / ".model.work" / "state.json"
+    until = time.monotonic() + 120
+    while time.monotonic() < until and process.poll() is None and not state.is_file():
+        time.sleep(0.02)
+    assert process.poll() is None, process.communicate()
+    os.kill(process.pid, signal.SIGKILL)
+    process.communicate()
+    begun = folder.json("models", "cut", ".model.work", "state.json")["counters"]["step"]
+    assert 0 < begun < 60
+    train(folder, "cut", *SMALL, "--steps", "60")
+    assert same(weights(folder, "whole"), weights(folder, "cut"))
+    one, other = (folder.json("models", n, "model.json")["report"] for n in ("whole", "cut"))
+    assert one == other
+    assert not (folder.path / "models" / "cut" / ".model.work").exists()
+
+
+def test_another_seed_is_another_network_and_the_same_one_the_same(folder):
+    for name, seed in (("a", 0), ("b", 0), ("c", 1)):
+        train(folder, name, *UNET, "--steps", "4", "--seed", str(seed))
+    assert same(weights(folder, "a"), weights(folder, "b"))
+    assert not same(weights(folder, "a"), weights(folder, "c"))
+
+
+def test_minutes_become_steps_that_a_card_tells(folder):
+    train(folder, "a", *UNET, "--minutes", "0.02")
+    card = folder.json("models", "a", "model.json")["report"]
+    assert card["budget_minutes"] == 0.02
+    assert card["steps"] >= 1
+
+
+def test_training_stops_after_validations_without_a_better_one():
+    def told(*figures):
+        return [{"rmse_mg_c_ha": f} for f in figures]
+
+    assert not _done(told(5, 4, 3), 2)
+    assert not _done(told(5, 3, 4), 2)
+    assert _done(told(5, 3, 4, 3.5), 2)
+    assert not _done(told(5, 3, 4, 3.5), None)
+
+
+def test_an_early_stop_keeps_the_best_weights_and_says_that_they_were_chosen(folder):
+    train(folder, "a", *UNET, "--steps", "12", "--set", "model.training.patience=1",
+          "--set", "model.training.validate_every=1")  # fmt: skip
+    card = folder.json("models", "a", "model.json")["report"]
+    assert card["chosen_on_validation"]
+    figures = [one["rmse_mg_c_ha"] for one in card["validations"]]
+    if card["stopped_early"]:
+        assert figures[-1] >= min(figures)
+
+
+def test_a_finished_network_is_up_to_date_and_other_settings_are_refused(folder):
+    train(folder, "a", *UNET, "--steps", "2")
+    before = folder.products("models", "a")
+    train(folder, "a", *UNET, "--steps", "2")
+    assert folder.products("models", "a") == before
+    code, _, err = folder.call("train", *UNET, "--steps", "3", "-o", "models/a")
+    assert (code, folder.products("models", "a")) == (1, before)
+    assert "steps" in err
+    train(folder, "a", *UNET, "--steps", "2", "--set", "model.radii=[3]")  # no network heeds it
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["--preset", "tyni"], r"no preset 'tyni'.*tiny"),
+        (["--set", "model.network.widhts=[4]"], r"model\.network\.widhts.*widths"),
+        (["--set", "model.network.widths=[0]"], r"`model\.network` cannot be: widths"),
+        (["--set", "model.diffusion.sampler='euler'"], r"`model\.diffusion` cannot be: sampler"),
+        (["--set", "model.training.patch_px=40"], r"multiples? of 16"),
+        (["--device", "cuda:99"], r"'cuda:99' is not there"),
+        (["--device", "gpu"], r"'gpu' is not known"),
+        (["--steps", "2", "--minutes", "1"], r"give one of them"),
+    ],
+)
+def test_what_cannot_be_trained_is_refused_by_name(folder, capsys, words, says):
+    length = [] if "--minutes" in words else ["--steps", "2"]
+    train(folder, "x", *SMALL, *length, *words, code=1)
+    assert re.search(says, capsys.readouterr().err)
+    assert not (folder.path / "models" / "x").exists()
+
+
+def test_a_damaged_state_is_refused_and_not_learned_from(folder):
+    process = folder.start("train", *SMALL, "--steps", "500", "-o", "models/a")
+    work = folder.path / "models" / "a" / ".model.work"
+    until = time.monotonic() + 120
+    while (
+        time.monotonic() < until and process.poll() is None and not (work / "state.json").exists()
+    ):
+        time.sleep(0.02)
+    os.kill(process.pid, signal.SIGKILL)
+    process.communicate()
+    name = json.loads((work / "state.json").read_text())["file"]
+    data = bytearray((work / name).read_bytes())
+    data[-1] ^= 1
+    (work / name).write_bytes(data)
+    code, _, err = folder.call("train", *SMALL, "--steps", "500", "-o", "models/a")
+    assert code == 1
+    assert "damaged" in err
+
+
+def test_two_processes_train_one_network(folder):
+    words = ["train", *UNET, "--steps", "4", "-o", "models/two"]
+    launch = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2",
+              "--standalone", "--no-python", sys.executable, "-m", "carbonmap"]  # fmt: skip
+    done = subprocess.run(
+        [*launch, *words], cwd=folder.path, capture_output=True, text=True, timeout=120,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.stdout.count("held-out blocks") == 1  # the first alone tells
+    train(folder, "one", *UNET, "--steps", "4")
+    two, one = weights(folder, "two"), weights(folder, "one")
+    assert two.keys() == one.keys()
+    assert all(np.isfinite(v).all() for v in two.values())
+    head = next(k for k in one if k.endswith("last.weight"))
+    np.testing.assert_allclose(two[head], one[head], atol=2e-2)
