@@ -4,9 +4,10 @@ The floor of a network is its floating-point operations over the best rate that 
 product had in the whole run. Products and networks take turns, and the minimum of each counts, as
 other work on the machine only ever adds. Where there is such work, a short product finds a quiet
 moment sooner than a network does: the ratios are then too high rather than too low. Target: the
-plain KD-UNet within 1.25 times its floor.
+plain KD-UNet within 1.25 times its floor. The IIDM's two halves stand apart: its condition is
+computed once a tile, its step as often as sampler and draws ask, and told in KD-UNets.
 
-    python benchmarks/bench_networks.py [--threads 2] [--runs 8] [--compile] [--only KD-UNet]
+    python benchmarks/bench_networks.py [--threads 2] [--runs 8] [--compile] [--only KD-UNet ...]
 """
 
 import argparse
@@ -19,7 +20,9 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from carbonmap.networks.fold import folded
+from carbonmap.networks.iidm import Iidm
 from carbonmap.networks.layers import parameters
+from carbonmap.networks.presets import preset
 from carbonmap.networks.specs import UnetSpec, VggSpec
 from carbonmap.networks.unet import Unet
 from carbonmap.networks.vgg import TABLE_A2, Trunk
@@ -31,6 +34,12 @@ MATRIX = 1536
 """Rows and columns of the product that measures the peak: past any fixed costs, and short."""
 
 PRODUCT = "matrix product"
+
+YARDSTICK = "KD-UNet"
+"""In whose time a denoiser's step is told."""
+
+SAMPLER_STEPS = 20
+"""Of the default sampler: how often a step is taken where the condition is computed once."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +77,43 @@ def trunks():
     return [*full, Case("KD-VGG-19", Trunk(VggSpec(19, TABLE_A2[19]), 3), tile, 12.81)]
 
 
-CASES = (unets, trunks)
+class Half(nn.Module):
+    """The IIDM's condition, or its step; of the network only what that half computes.
+
+    Args:
+        network: of which a copy is taken.
+        step: which half.
+    """
+
+    def __init__(self, network, step):
+        super().__init__()
+        self.network, self.step = deepcopy(network), step
+        other = ("features", "halve") if step else ("level", "enter", "first", "encoder", "decoder")
+        for name in (*other, *(() if step else ("exit", "last"))):
+            setattr(self.network, name, nn.Identity())
+
+    def forward(self, first, *rest):
+        """Layers to features; or a noisy map, its noise level and the features to what it holds."""
+        if not self.step:
+            return self.network.condition(first)
+        gamma, *features = rest
+        return self.network.denoise(features, first, gamma)
+
+
+def iidms():
+    """`paper` and `tiny`, condition and step apart; their last convolutions begin at zero."""
+    found, tile = [], torch.randn(1, 3, TILE, TILE)
+    for name in ("paper", "tiny"):
+        network = Iidm(preset(name, 3)).eval()
+        with torch.no_grad():
+            features = network.condition(tile)
+        step = (torch.randn(1, 1, TILE, TILE), torch.rand(1), *features)
+        found.append(Case(f"IIDM {name}, condition", Half(network, False), (tile,)))
+        found.append(Case(f"IIDM {name}, step", Half(network, True), step))
+    return found
+
+
+CASES = (unets, trunks, iidms)
 """Where another network joins: a function that gives its cases."""
 
 
@@ -124,18 +169,37 @@ def tell(case, times, peak):
         print(f"    {name:<22} {1e3 * took:6.0f} ms  {took / floor:5.2f} × floor")
 
 
+def compare(cases, found):
+    """Print what a map costs in times of the plain KD-UNet, each at its fastest."""
+    if YARDSTICK not in found:
+        return
+    work = {case.name: gflop(case) for case in cases}
+    best = {name: min(times.values()) for name, times in found.items()}
+    for name in (n.removesuffix(", step") for n in found if n.endswith(", step")):
+        halves = [f"{name}, {half}" for half in ("condition", "step")]
+        if any(half not in found for half in halves):
+            continue
+        for what, of in (("GFLOP", work), ("time", best)):
+            once, each = (of[half] / of[YARDSTICK] for half in halves)
+            print(
+                f"{name}, {what} in {YARDSTICK}s: condition {once:.2f}, step {each:.2f}, one draw "
+                f"of {SAMPLER_STEPS} steps {once + SAMPLER_STEPS * each:.1f}"
+            )
+
+
 def main():
     """Parse, measure, print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--runs", type=int, default=8)
     parser.add_argument("--compile", action="store_true", help="torch.compile, which takes minutes")
-    parser.add_argument("--only", help="name of one network")
+    parser.add_argument("--only", nargs="+", help="names of networks, or how they begin")
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
     torch.manual_seed(0)
     a, b = torch.randn(2, MATRIX, MATRIX)
-    cases = [c for make in CASES for c in make() if given.only in (None, c.name)]
+    wanted = tuple(given.only or [""])
+    cases = [c for make in CASES for c in make() if c.name.startswith(wanted)]
     found = {}
     with torch.inference_mode():
         for case in cases:
@@ -148,6 +212,7 @@ def main():
     )
     for case in cases:
         tell(case, found[case.name], peak)
+    compare(cases, found)
 
 
 if __name__ == "__main__":

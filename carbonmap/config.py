@@ -260,7 +260,7 @@ def profiles(project: Project) -> dict[str, Profile]:
 
 
 def recipe(path: Path) -> list[list[str]]:
-    """The commands of a pipeline file, one list of words each.
+    """The commands of a pipeline file, one list of words each; ``{recipe}`` is the file's folder.
 
     Raises:
         MissingInput: there is no such file.
@@ -277,4 +277,5 @@ def recipe(path: Path) -> list[list[str]]:
             raise ConfigError(f'{path}: step {number} needs run = ["command", …], all of it text')
         if extra := set(step) - {"run"}:
             raise ConfigError(f"{path}: step {number} has {sorted(extra)}; {nearest('', ['run'])}")
-    return [step["run"] for step in steps]
+    here = path.absolute().parent.as_posix()
+    return [[word.replace("{recipe}", here) for word in step["run"]] for step in steps]

@@ -14,7 +14,7 @@ from pydantic.dataclasses import dataclass
 
 from carbonmap.errors import ConfigError, nearest
 from carbonmap.features import FeatureSpec
-from carbonmap.learning.names import Family
+from carbonmap.learning.names import Family, Storage
 from carbonmap.learning.settings import Training
 from carbonmap.regions import Crs, Region
 from carbonmap.settings import STRICT, ProjectPath
@@ -116,6 +116,7 @@ class Model(FeatureSpec):
         training: how a network is trained.
         samples: draws of a generative network whose mean is the map.
         band_drop: probability with which an image band of a training patch is hidden.
+        storage: of a network's weights on the disk.
     """
 
     kind: Kind = "random-forest"
@@ -127,6 +128,7 @@ class Model(FeatureSpec):
     training: Training = Training()
     samples: Annotated[int, Field(ge=1)] = 8
     band_drop: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    storage: Storage = "float32"
 
     @property
     def features(self) -> FeatureSpec:

@@ -446,6 +446,11 @@ def test_a_pipeline_is_a_list_of_commands(write):
     assert config.recipe(write(text, "demo.toml")) == steps
 
 
+def test_a_pipeline_finds_what_lies_beside_it(write):
+    path = write('[[step]]\nrun = ["predict", "--model", "{recipe}/model"]', "demo.toml")
+    assert config.recipe(path) == [["predict", "--model", f"{path.parent.as_posix()}/model"]]
+
+
 @pytest.mark.parametrize(
     "text",
     [

@@ -22,7 +22,7 @@ EXTRAS = {
     for extra, listed in PROJECT["optional-dependencies"].items()
 }
 DEV = EXTRAS["dev"]
-OPTIONAL = EXTRAS["clouds"] + EXTRAS["atmosphere"]
+OPTIONAL = EXTRAS["clouds"] + EXTRAS["tensorboard"] + EXTRAS["atmosphere"]
 """What only some users install, and `make test` does without."""
 
 CONDA = {"dask": "dask-core", "matplotlib": "matplotlib-base", "torch": "pytorch"}
@@ -118,8 +118,8 @@ def test_what_is_imported_is_declared_and_what_is_declared_is_needed():
 
 
 def test_the_extras_are_for_who_asks_for_them():
-    """A developer's install, and so CI's, stays without omnicloudmask and 6S."""
-    assert set(EXTRAS) == {"dev", "clouds", "atmosphere"}
+    """A developer's install, and so CI's, stays without omnicloudmask, TensorBoard and 6S."""
+    assert set(EXTRAS) == {"dev", "clouds", "tensorboard", "atmosphere"}
     asked = {r.name for r in OPTIONAL}
     assert asked & {r.name for r in CORE + DEV} == set()
     assert not BROUGHT & {r.name for r in CORE + DEV + OPTIONAL}

@@ -125,6 +125,14 @@ def read(path: Path, name: str, held: Json, threads: int | None, device: str) ->
     )
 
 
+def round_to(learner: Learner, storage: Storage) -> None:
+    """Give a learner the weights that it will have once written and read."""
+    network = learner.network
+    held = network.state_dict()
+    kept = tensors.stored(held, storage)
+    network.load_state_dict({key: kept[key].to(value) for key, value in held.items()})
+
+
 def parameters(learner: Learner) -> int:
     """How many numbers a map's network has learned."""
     return sum(p.numel() for p in learner.network.parameters())

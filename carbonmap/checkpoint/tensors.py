@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal, get_args
+from typing import get_args
 
 import torch
 from safetensors import SafetensorError
@@ -14,11 +14,10 @@ from torch import Tensor
 
 from carbonmap.errors import ModelError
 from carbonmap.io import files
-
-Storage = Literal["float32", "bfloat16", "float16"]
+from carbonmap.learning.names import Storage as Storage
 
 STORAGES: tuple[str, ...] = get_args(Storage)
-"""Of weights on the disk; they compute in float32 whatever it is."""
+"""Names of `Storage`."""
 
 MOST_HEADER = 1 << 20
 """Bytes of a header: 100 a tensor, of which our largest network has a few hundred."""

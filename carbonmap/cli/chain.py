@@ -188,6 +188,20 @@ def parse_codes(text: str) -> list[int]:
 
 @main.command(cls=ProjectCommand)
 @click.option("--model", type=PATH, required=True, help="Folder of a trained model.")
+@click.option(
+    "--samples",
+    type=int,
+    metavar="N",
+    help="Of a network that draws: draws whose mean is the map; by default the model's own.",
+)
+@click.option(
+    "--steps", type=int, metavar="N", help="Of a diffusion's sampler; the model's own by default."
+)
+@click.option(
+    "--device",
+    metavar="NAME",
+    help="That a network computes on: cpu (default), cuda, cuda:1, or auto.",
+)
 @region_option
 @dates_option
 @mask_option
@@ -198,6 +212,9 @@ def parse_codes(text: str) -> list[int]:
 def predict(
     project: Project,
     model: Path,
+    samples: int | None,
+    steps: int | None,
+    device: str | None,
     region: str | None,
     dates: str,
     mask: Path | None,
@@ -210,10 +227,20 @@ def predict(
 
     name, grid = region_.region_of(project, region)
     periods, rule = parse_periods(dates), existing(overwrite)
-    show(
-        predict_.predict(project, name, grid, periods, model, out, mask=mask, existing=rule),
-        as_json,
+    report = predict_.predict(
+        project,
+        name,
+        grid,
+        periods,
+        model,
+        out,
+        mask=mask,
+        existing=rule,
+        samples=samples,
+        steps=steps,
+        device=device,
     )
+    show(report, as_json)
 
 
 @main.command(cls=ProjectCommand)

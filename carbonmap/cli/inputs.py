@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -183,7 +184,16 @@ def parse_bands(text: str) -> dict[str, list[Source]]:
     show_default=True,
     help="Rows and columns, px.",
 )
-@click.option("--seed", type=int, default=26, show_default=True, help="Which county.")
+@click.option("--seed", type=int, default=26, show_default=True, help="Which land.")
+@click.option(
+    "--shift",
+    nargs=2,
+    type=int,
+    default=(0, 0),
+    show_default=True,
+    metavar="EAST NORTH",
+    help="Pixels by which the county lies elsewhere on that land, such as --shift 3000 0.",
+)
 @click.option(
     "--gf1",
     nargs=2,
@@ -215,6 +225,7 @@ def simulate(
     folder: Path,
     size: int,
     seed: int,
+    shift: tuple[int, int],
     gf1: tuple[int, int] | None,
     overwrite: bool,
     as_json: bool,
@@ -232,6 +243,7 @@ def simulate(
             f"the size of the products in pixels"
         )
     grid = county_grid(size, size, crs=config.crs_text("china-albers"))
+    grid = dataclasses.replace(grid, row=grid.row - shift[1], col=grid.col + shift[0])
     scenes = Scenes(*gf1, **which) if gf1 else None
     show(
         simulate_.simulate(folder, grid, County(seed=seed), scenes, existing=existing(overwrite)),

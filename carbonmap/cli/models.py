@@ -91,6 +91,13 @@ def with_training(project: Project, steps: int | None, minutes: float | None) ->
     type=PATH,
     help="torchvision's VGG in safetensors, from which a network's VGG starts.",
 )
+@click.option(
+    "--tensorboard",
+    "board",
+    type=PATH,
+    metavar="FOLDER",
+    help="Write a network's log for TensorBoard too (the extra `tensorboard`).",
+)
 @device_option
 @region_option
 @dates_option
@@ -105,6 +112,7 @@ def train(
     steps: int | None,
     minutes: float | None,
     vgg_weights: Path | None,
+    board: Path | None,
     device: str,
     region: str | None,
     dates: str,
@@ -132,6 +140,7 @@ def train(
         existing=existing(overwrite),
         device=device,
         start=vgg_weights,
+        board=board,
     )
     show(report, as_json)
 
@@ -160,7 +169,8 @@ def pairs(_: click.Context, __: click.Parameter, texts: tuple[str, ...]) -> list
     show_default=True,
     callback=listed,
     metavar="NAMES",
-    help="To train and compare; FAMILY:PRESET too; parted by commas or semicolons.",
+    help="To train; FAMILY:PRESET too; parted by commas, or by semicolons where a preset has "
+    "commas in its name; '' for none.",
 )
 @click.option(
     "--load",
@@ -171,7 +181,12 @@ def pairs(_: click.Context, __: click.Parameter, texts: tuple[str, ...]) -> list
     help="A model trained on these labels and this split.",
 )
 @click.option(
-    "--draws", type=int, default=32, show_default=True, help="Of generative models, 8 at least."
+    "--draws",
+    type=int,
+    default=32,
+    show_default=True,
+    metavar="K",
+    help="Of generative models, 8 at least; intervals by rank need 19.",
 )
 @inputs_option
 @labels_option
@@ -200,7 +215,10 @@ def compare(
     overwrite: bool,
     as_json: bool,
 ) -> None:
-    """Train or load models on one split and budget, and judge all on the land held out."""
+    """Train or load models on one split and budget, and judge all on the land held out.
+
+    A comparison that was stopped goes on by the same command; models stay in OUTPUT/models.
+    """
     from carbonmap.stages.compare import run
 
     name, grid = region_.region_of(project, region)

@@ -12,10 +12,11 @@ from matplotlib import font_manager
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
 
 from carbonmap.io import files
 from carbonmap.io.style import RAMP
-from carbonmap.types import Raster
+from carbonmap.types import Bool, Raster
 
 CHINESE_FONTS = (
     "Noto Sans CJK SC",
@@ -99,19 +100,10 @@ def draw_map(
         axes = figure.subplots(
             1, 2 if rows else 1, width_ratios=[6.4, side] if rows else None, squeeze=False
         )[0]
-        image = axes[0].imshow(
-            values,
-            extent=(left, right, bottom, top),
-            vmin=limits[0],
-            vmax=limits[1],
-            cmap=COLOURS,
-            interpolation="nearest",
-        )
-        axes[0].set_facecolor(NO_DATA)
+        image = _shown(axes[0], values, (left, right, bottom, top), limits)
         axes[0].set(
             title=readable(title), xlabel=f"easting, km ({crs_name})", ylabel="northing, km"
         )
-        axes[0].ticklabel_format(useOffset=False)
         ends = "max" if _reaches_above(values, limits[1]) else "neither"
         figure.colorbar(image, ax=axes[0], label=label, extend=ends, shrink=0.85)
         if rows:
@@ -187,29 +179,12 @@ def draw_evaluation(
         axes = figure.subplots(1, 4)
         spread = 0.5 * (limits[1] - limits[0])
         for panel, values, name in zip(axes, (truth, estimate), ("labels", "map"), strict=False):
-            shown = panel.imshow(
-                values,
-                extent=extent,
-                vmin=limits[0],
-                vmax=limits[1],
-                cmap=COLOURS,
-                interpolation="nearest",
-            )
+            shown = _shown(panel, values, extent, limits)
             panel.set(title=name, xlabel="easting, km", ylabel="northing, km")
-        for panel in axes[:3]:
-            panel.set_facecolor(NO_DATA)
-            panel.ticklabel_format(useOffset=False)
         above = any(_reaches_above(values, limits[1]) for values in (truth, estimate))
         ends = "max" if above else "neither"
         figure.colorbar(shown, ax=axes[:2], label="Mg C/ha", shrink=0.8, extend=ends)
-        error = axes[2].imshow(
-            estimate - truth,
-            extent=extent,
-            vmin=-spread,
-            vmax=spread,
-            cmap="RdBu",
-            interpolation="nearest",
-        )
+        error = _shown(axes[2], estimate - truth, extent, (-spread, spread), "RdBu")
         axes[2].set(title="map − labels", xlabel="easting, km")
         figure.colorbar(error, ax=axes[2], label="Mg C/ha", shrink=0.8, extend="both")
         _scatter(axes[3], pairs)
@@ -223,6 +198,7 @@ def draw_comparison(
     bounds: tuple[float, float, float, float],
     limits: tuple[float, float],
     caption: str,
+    held: Bool,
 ) -> None:
     """Maps of one place side by side, in one range of colours.
 
@@ -232,25 +208,18 @@ def draw_comparison(
         bounds: left, bottom, right, top, m.
         limits: Mg C/ha at the ends of the colours.
         caption: of the whole.
+        held: pixels that are outlined in every map, of the same shape.
     """
     left, bottom, right, top = (b / 1000 for b in bounds)
     cols = min(4, len(panels))
     rows = -(-len(panels) // cols)
     with mpl.rc_context(_settings()):
-        figure = Figure(figsize=(3.3 * cols + 1.0, 3.2 * rows + 0.7), layout="constrained")
+        figure = Figure(figsize=(3.3 * cols + 1.0, 3.4 * rows + 0.8), layout="constrained")
         axes = figure.subplots(rows, cols, squeeze=False, sharex=True, sharey=True)
         for panel, (name, values) in zip(axes.flat, panels, strict=False):
-            shown = panel.imshow(
-                values,
-                extent=(left, right, bottom, top),
-                vmin=limits[0],
-                vmax=limits[1],
-                cmap=COLOURS,
-                interpolation="nearest",
-            )
-            panel.set_facecolor(NO_DATA)
-            panel.set(title=readable(name))
-            panel.ticklabel_format(useOffset=False)
+            shown = _shown(panel, values, (left, right, bottom, top), limits)
+            _outlined(panel, held, (left, right, bottom, top))
+            panel.set_title(readable(name), fontsize=9)
         for panel in axes.flat[len(panels) :]:
             panel.axis("off")
         figure.supxlabel("easting, km")
@@ -261,6 +230,40 @@ def draw_comparison(
         )
         figure.suptitle(readable(caption))
         _save(figure, path)
+
+
+def _shown(
+    axes: Axes,
+    values: Raster,
+    extent: tuple[float, float, float, float],
+    limits: tuple[float, float],
+    colours: Any = COLOURS,
+) -> AxesImage:
+    """A map on its axes, land without a value in grey."""
+    axes.set_facecolor(NO_DATA)
+    low, high = limits
+    image = axes.imshow(
+        values, extent=extent, vmin=low, vmax=high, cmap=colours, interpolation="nearest"
+    )
+    axes.ticklabel_format(useOffset=False)
+    return image
+
+
+def _outlined(axes: Axes, held: Bool, extent: tuple[float, float, float, float]) -> None:
+    """Lines around pixels, none where there are none."""
+    if held.any():
+        padded = np.pad(held, 1).astype(np.float32)  # so that lines close at the map's rim
+        left, right, bottom, top = extent
+        dx, dy = (right - left) / held.shape[1], (top - bottom) / held.shape[0]
+        axes.contour(
+            np.linspace(left - dx / 2, right + dx / 2, padded.shape[1]),
+            np.linspace(top + dy / 2, bottom - dy / 2, padded.shape[0]),
+            padded,
+            levels=[0.5],
+            colors="#b03030",
+            linewidths=0.7,
+        )
+        axes.set(xlim=(left, right), ylim=(bottom, top))
 
 
 class Explained(NamedTuple):

@@ -40,11 +40,11 @@ class Training:
         checkpoint_every: steps between states saved for resumption.
     """
 
-    steps: Count = 20_000
+    steps: Count = 5_000
     minutes: Annotated[float, Field(gt=0)] | None = None
-    batch: Count = 16
+    batch: Count = 8
     patch_px: Count = 64
-    learning_rate: Annotated[float, Field(gt=0)] = 1e-3
+    learning_rate: Annotated[float, Field(gt=0)] = 2e-3
     warmup_steps: Annotated[int, Field(ge=0)] = 500
     weight_decay: Annotated[float, Field(ge=0)] = 1e-2
     clip_norm: Annotated[float, Field(gt=0)] = 1.0
@@ -53,7 +53,7 @@ class Training:
     threads: Count = 2
     validate_every: Count = 1_000
     patience: Count | None = None
-    checkpoint_every: Count = 500
+    checkpoint_every: Count = 250
 
     def rate(self, step: int) -> float:
         """Learning rate of a step: a linear rise, then half a cosine that ends just above 0.

@@ -6,9 +6,9 @@ import dataclasses
 import os
 import threading
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import CancelledError, ThreadPoolExecutor
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from itertools import product
 
@@ -71,6 +71,8 @@ class Neural:
         threads: windows at a time, over all tiles; None for every core.
         batch: windows at a time on a GPU, always that many.
         precision: on a GPU.
+        stop: once another thread has set it, no window is begun, and who waits for one gets a
+            `CancelledError`: a tile of many draws takes minutes.
     """
 
     learner: Learner
@@ -84,6 +86,7 @@ class Neural:
     threads: int | None = None
     batch: int = 16
     precision: Precision = "auto"
+    stop: threading.Event = field(default_factory=threading.Event, compare=False, repr=False)
 
     @property
     def layers(self) -> tuple[str, ...]:
@@ -135,6 +138,8 @@ class Neural:
         groups = [todo[i : i + size] for i in range(0, len(todo), size)]
 
         def one(group: list[Window]) -> Floats:
+            if self.stop.is_set():
+                raise CancelledError
             filled = [w.grid for w in group + group[-1:] * (size - len(group))]
             return self._densities(
                 np.stack([self._encoded(layers, wide, g) for g in filled]), filled, count

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -50,6 +50,7 @@ class Model(Protocol):
         """
 
 
+@runtime_checkable
 class Generative(Model, Protocol):
     """A model that can draw many maps of a tile, each as good as another."""
 
@@ -73,6 +74,24 @@ class Generative(Model, Protocol):
         Raises:
             ModelError: as `predict`.
         """
+
+
+def maps(model: Model, layers: Bands, grid: Grid, count: int, wanted: Bool | None = None) -> Floats:
+    """Maps of a tile: so many draws of a model that draws, the one map of any other.
+
+    Args:
+        model: of either sort.
+        layers: as for `Model.predict`.
+        grid: the tile's own.
+        count: of draws.
+        wanted: as for `Generative.draws`.
+
+    Returns:
+        Float32, Mg C/ha, ``(map, row, col)``.
+    """
+    if isinstance(model, Generative):
+        return model.draws(layers, grid, count if model.generative else 1, wanted)
+    return model.predict(layers, grid)[None]
 
 
 @dataclass(frozen=True)

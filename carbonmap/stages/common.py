@@ -101,6 +101,7 @@ def compute_tiles(
     compute: Callable[[Tile], Layers | None],
     what: str,
     workers: int = WORKERS,
+    stop: Callable[[], None] | None = None,
 ) -> dict[str, Written]:
     """Compute and write every tile that an earlier run did not finish.
 
@@ -111,6 +112,7 @@ def compute_tiles(
         compute: one tile to one array a map, or None where it holds nothing.
         what: shown while it runs.
         workers: tiles computed at a time; the maps do not depend on it, the memory does.
+        stop: as of `ahead`.
 
     Returns:
         What each map holds, added up in the order of the tiles.
@@ -126,7 +128,7 @@ def compute_tiles(
             "maps": {n: _write_tile(m, layers[n], tile, work) for n, m in made.items()}
         }
 
-    for name, facts in progress.track(ahead(one, left, workers), what, len(left)):
+    for name, facts in progress.track(ahead(one, left, workers, stop), what, len(left)):
         work.record(name, facts)
     full = [work.done[t.name]["maps"] for t in _full(todo, work)]
     return {
@@ -143,19 +145,35 @@ Part = TypeVar("Part")
 Result = TypeVar("Result")
 
 
-def ahead(one: Callable[[Part], Result], left: Sequence[Part], workers: int) -> Iterator[Result]:
+def ahead(
+    one: Callable[[Part], Result],
+    left: Sequence[Part],
+    workers: int,
+    stop: Callable[[], None] | None = None,
+) -> Iterator[Result]:
     """What `one` gives for every part, in order, at most `workers` parts in memory at a time.
 
     What fails or interrupts stops the rest: parts under way end, later ones are never begun.
+
+    Args:
+        one: of a part.
+        left: the parts.
+        workers: parts at a time.
+        stop: called before parts under way are waited for, so that long ones can end early.
     """
     with ThreadPoolExecutor(workers) as pool:
         under_way: deque[Future[Result]] = deque()
-        for part in left:
-            under_way.append(pool.submit(one, part))
-            if len(under_way) == workers:
+        try:
+            for part in left:
+                under_way.append(pool.submit(one, part))
+                if len(under_way) == workers:
+                    yield under_way.popleft().result()
+            while under_way:
                 yield under_way.popleft().result()
-        while under_way:
-            yield under_way.popleft().result()
+        except BaseException:
+            if stop is not None:
+                stop()
+            raise
 
 
 def _write_tile(one: MapFile, layer: Layer, tile: Tile, work: Work) -> Json:

@@ -32,7 +32,7 @@ CIRCULAR = "canopy-height"
 SPLIT = "split.parquet"
 """The stands with their roles, by which an evaluation knows what the model has seen."""
 
-ONLY_NETWORKS = ("preset", "network", "diffusion", "training", "samples", "band_drop")
+ONLY_NETWORKS = ("preset", "network", "diffusion", "training", "samples", "band_drop", "storage")
 """Settings of `project.Model` that no regressor heeds."""
 
 

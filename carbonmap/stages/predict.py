@@ -14,20 +14,21 @@ import numpy as np
 import shapely
 import xarray as xr
 
-from carbonmap import applicability, checkpoint
+from carbonmap import applicability
 from carbonmap.checkpoint import Checkpoint
 from carbonmap.coverage import polygon_coverage
 from carbonmap.errors import MissingInput, ModelError
 from carbonmap.features import FeatureSpec, features_at, valid_pixels
 from carbonmap.grid import Grid
-from carbonmap.io import files, maps, output, raster
+from carbonmap.io import files, maps, output
 from carbonmap.io.cog import Layer
 from carbonmap.io.maps import DENSITY_UNITS, MapFile
 from carbonmap.io.output import Existing
 from carbonmap.project import Project
-from carbonmap.stages import common, scope
+from carbonmap.stages import common, drawing, scope
 from carbonmap.stages import region as region_
 from carbonmap.stages.common import Report
+from carbonmap.stages.drawing import Drawn
 from carbonmap.stages.mask import check_mask, read_forest
 from carbonmap.tiles import Tile
 from carbonmap.types import Bool, Json, Raster
@@ -118,6 +119,9 @@ def predict(
     *,
     mask: Path | None = None,
     existing: Existing = Existing.REFUSE,
+    samples: int | None = None,
+    steps: int | None = None,
+    device: str | None = None,
 ) -> Report:
     """Map carbon density, Mg C/ha, for every date.
 
@@ -130,12 +134,17 @@ def predict(
         out: folder of the maps, ``REGION_YYYY-MM_carbon_density.tif``.
         mask: forest mask; land that is not forest has no value on the map.
         existing: what to do about maps made otherwise.
+        samples: of a network that draws, the draws whose mean is the map; its card's if None.
+        steps: of a diffusion's sampler; its card's if None.
+        device: that a network computes on; the CPU if None.
 
     Raises:
-        ModelError: the model does not fit the region's pixels or layers.
+        ModelError: the model does not fit the region's pixels or layers, or what is said of its
+            drawing.
         MissingInput: a date has no image, or a layer that the model reads was never ingested.
     """
-    loaded = checkpoint.load(model_folder, project.output.threads)
+    drawn = drawing.drawn(model_folder, project.output.threads, samples, steps, device)
+    loaded = drawn.loaded
     scope.require_grid(project, region, grid)
     if loaded.card["pixel_m"] != grid.pixel_m:
         raise ModelError(
@@ -144,7 +153,7 @@ def predict(
         )
     check_mask(mask, grid)
     reports = [
-        _one_map(project, region, grid, day, loaded, model_folder, out, mask, existing)
+        _one_map(project, region, grid, day, drawn, out, mask, existing)
         for day in scope.image_days(project.archive, region, dates)
     ]
     return Report("\n".join(map(str, reports)), {"maps": [r.data for r in reports]})
@@ -155,12 +164,12 @@ def _one_map(
     region: str,
     grid: Grid,
     day: str,
-    loaded: Checkpoint,
-    model_folder: Path,
+    drawn: Drawn,
     out: Path,
     mask: Path | None,
     existing: Existing,
 ) -> Report:
+    loaded = drawn.loaded
     final = out / f"{region}_{day[:7]}_{NAME}.tif"
     stack, _ = scope.one_image(project.archive, region, [day])
     names = scope.require_model_layers(stack, loaded.model.layers)
@@ -175,6 +184,7 @@ def _one_map(
         "inputs": scope.layer_hashes(
             project.archive, region, [f"image_{day}" if n == "image" else n for n in names]
         ),
+        **drawn.origin,
     }
     with output.claim(maps.mark_of(final), origin, existing) as work:
         if work is None:
@@ -183,22 +193,23 @@ def _one_map(
         boxed = project.find_region(region).is_box
         outline = None if boxed else region_.outline_of(project, region)
         job = Job(stack, grid, loaded, mask, outline)
-        made = _map_file(project, region, grid, day, final, origin, loaded)
+        made = _map_file(project, region, grid, day, final, origin, drawn)
 
         def tile(part: Tile) -> dict[str, Raster] | None:
             density = job.density(part)
             return None if density is None else {NAME: density}
 
-        workers = project.output.threads or raster.cpu_threads()
         what = f"mapping {day}"
-        written = common.compute_tiles(grid, {NAME: made}, work, tile, what, workers)
+        written = common.compute_tiles(
+            grid, {NAME: made}, work, tile, what, drawn.workers, drawn.stop
+        )
         if not written[NAME].sums.count:
             raise MissingInput(
                 f"{final} would be empty: no pixel of {region!r} on {day} has all that the model "
                 f"reads ({', '.join(loaded.model.layers)}) inside mask and boundary"
             )
         products = common.write_maps(grid, {NAME: made}, work, written, project.output.threads)
-        facts = _facts(made, written[NAME], model_folder, loaded, boxed, mask)
+        facts = _facts(made, written[NAME], drawn, boxed, mask)
         ranges = loaded.card["feature_ranges"]
         facts["outside_learned_range"] = job.unlike(ranges)
         facts["warnings"] = applicability.warnings(facts["outside_learned_range"], ranges)
@@ -230,8 +241,9 @@ def _map_file(
     day: str,
     final: Path,
     origin: Json,
-    loaded: Checkpoint,
+    drawn: Drawn,
 ) -> MapFile:
+    loaded = drawn.loaded
     pools = loaded.card["pools"]
     tags = common.provenance(
         origin,
@@ -240,6 +252,7 @@ def _map_file(
         pools=pools,
         model=loaded.card["kind"],
         model_sha256=loaded.sha256,
+        **drawn.tags,
     )
     layer = Layer(NAME, f"carbon density: {pools}", DENSITY_UNITS)
     return MapFile(final, grid, layer, tags, day[:7], project.output.style_range_mg_c_ha)
@@ -248,16 +261,17 @@ def _map_file(
 def _facts(
     made: MapFile,
     written: common.Written,
-    model_folder: Path,
-    loaded: Checkpoint,
+    drawn: Drawn,
     boxed: bool,
     mask: Path | None,
 ) -> Json:
     """What a map amounts to, for its sidecar."""
+    loaded = drawn.loaded
     low, high = loaded.card["label_range_mg_c_ha"]
     return maps.sidecar(made, written.sums) | {
-        "model_folder": _seen_from(made.final.parent, model_folder),
+        "model_folder": _seen_from(made.final.parent, drawn.folder),
         "model_sha256": loaded.sha256,
+        **drawn.told,
         "label_range_mg_c_ha": [low, high],
         "t_c": written.tonnes,
         "area_share": written.sums.count / made.grid.size,
@@ -286,7 +300,7 @@ def _text(final: Path, facts: Json) -> str:
         [
             f"{final}: {valid['count']:,} pixels ({facts['area_share']:.1%} of the region's grid), "
             f"{valid['min']:.1f} to {valid['max']:.1f} Mg C/ha, {facts['t_c']:,.0f} t C "
-            f"({facts['note']}; from a model, without an interval)",
+            f"({facts['note']}; {drawing.estimate(facts)}, without an interval)",
             *warnings,
         ]
     )

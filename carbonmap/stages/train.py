@@ -40,6 +40,7 @@ def train(
     existing: Existing = Existing.REFUSE,
     device: str = "cpu",
     start: Path | None = None,
+    board: Path | None = None,
 ) -> Report:
     """Fit a model on the label pixels of training stands and judge it on held-out ones.
 
@@ -54,6 +55,7 @@ def train(
         existing: what to do about a model made otherwise.
         device: that a network learns on; see `learning.machine.device_name`.
         start: VGG weights, in safetensors, that a network's trunk starts from.
+        board: folder in which TensorBoard finds a network's log; no part of the model's origin.
 
     Raises:
         MissingInput: labels, layers or images are not there.
@@ -63,7 +65,9 @@ def train(
     if project.model.kind in NETWORKS:
         from carbonmap.stages.learn import train as learn  # only now: it brings torch
 
-        return learn.train(job, out, existing, device, start)
+        return learn.train(job, out, existing, device, start, board)
+    if board is not None:
+        raise ModelError(f"--tensorboard says nothing to {project.model.kind!r}; leave it out")
     if start is not None:
         raise ModelError(f"--vgg-weights say nothing to {project.model.kind!r}; leave them out")
     with output.claim(out / checkpoint.MARK, job.origin, existing) as work:

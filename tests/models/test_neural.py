@@ -1,7 +1,7 @@
 import dataclasses
 import math
 import threading
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import CancelledError, ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -66,6 +66,23 @@ class Echo:
         rim = torch.minimum(side, side.flip(0))
         depth = torch.minimum(rim[:, None], rim[None, :]).to(torch.float32)
         return (condition[:, :1] / 1000 + depth / 100).clamp(-1, 1)
+
+
+@dataclasses.dataclass(frozen=True)
+class Stopping:
+    """Notes each window that it is asked for, and does what it was told to."""
+
+    network: nn.Module
+    seen: list
+    then: list = dataclasses.field(default_factory=list)
+    generative: bool = False
+    parts: tuple = ()
+
+    def draw(self, condition, _):
+        self.seen.append(condition.shape)
+        for act in self.then:
+            act()
+        return condition[:, :1].clamp(-1, 1)
 
 
 def model(learner, tile_px=32, **more):
@@ -292,3 +309,12 @@ def test_a_batch_shares_its_arrays_memory():
     parts[2][:] = 1
     assert batch.weight.sum() == 32
     assert batch.condition.shape == (2, BANDS, 4, 4)
+
+
+def test_a_tile_that_is_told_to_stop_begins_no_further_window():
+    one = model(Stopping(nn.Conv2d(1, 1, 1), seen := []), threads=1)
+    one.learner.then.append(one.stop.set)
+    with pytest.raises(CancelledError):
+        one.predict(land(one), GRID)
+    assert len(seen) == 1
+    assert len(list(windows(GRID, one.tile_px))) > 4

@@ -19,7 +19,8 @@ from carbonmap.networks.iidm import Iidm
 from carbonmap.networks.rival_specs import VaeSpec
 from carbonmap.networks.specs import IidmSpec, VggSpec
 from carbonmap.normalise import Normalisation
-from carbonmap.stages.distill import report, run, teacher, timing
+from carbonmap.stages import timing
+from carbonmap.stages.distill import report, run, teacher
 from carbonmap.stages.learn import run as learn
 from tests import learners
 from tests.conftest import SPLIT, Folder

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
+from carbonmap import checkpoint
 from carbonmap.stages.learn.keep import LOG
 from carbonmap.stages.learn.run import _done
 from tests.conftest import SPLIT, Folder
@@ -188,3 +189,16 @@ def test_two_processes_train_one_network(folder):
     assert all(np.isfinite(v).all() for v in two.values())
     head = next(k for k in one if k.endswith("last.weight"))
     np.testing.assert_allclose(two[head], one[head], atol=2e-2)
+
+
+def test_half_the_bytes_hold_the_weights_that_were_judged(folder):
+    for name, storage in (("whole", "float32"), ("half", "bfloat16")):
+        train(folder, name, *SMALL, "--steps", "2", "--set", f"model.storage={storage}")
+    whole, half = (
+        (folder.path / "models" / n / "weights.safetensors").stat().st_size
+        for n in ("whole", "half")
+    )
+    assert half < 0.8 * whole
+    held = folder.json("models", "half", "model.json")["report"]
+    assert held["network"]["storage"] == "bfloat16"
+    assert checkpoint.load(folder.path / "models" / "half").card == held

@@ -1,6 +1,9 @@
 """A network's folder through `carbonmap predict`, on a small county."""
 
 import json
+import os
+import signal
+import threading
 
 import numpy as np
 import pytest
@@ -10,11 +13,13 @@ import torch
 from carbonmap import checkpoint
 from carbonmap.checkpoint import neural
 from carbonmap.checkpoint.families import build
+from carbonmap.cli.options import INTERRUPTED
+from carbonmap.diffusion.spec import DiffusionSpec
 from carbonmap.features import features
 from carbonmap.io import files, output
 from carbonmap.lazy import open_stack, stack_grid
 from carbonmap.models.neural import Neural
-from carbonmap.networks.specs import UnetSpec
+from carbonmap.networks.specs import IidmSpec, UnetSpec
 from carbonmap.normalise import Inputs, Moments
 from carbonmap.stages import common, scope
 from tests.conftest import MAP
@@ -25,19 +30,16 @@ SAME = ("profile", "pools", "image_scale", "label_range_mg_c_ha", "split")
 """What `train` adds to any model's card."""
 
 
-@pytest.fixture
-def network(copy):
-    """The county with a network that learned nothing but the layers' means and spreads."""
+def keep(copy, name, learner, samples=1):
+    """A network that learned nothing but the layers' means and spreads, in a folder."""
     archive = copy.path / "archive"
     grid = stack_grid(archive, "demo")
     seen = scope.read_layers(open_stack(archive, "demo"), grid, grid, INPUTS.layers, INPUTS.halo)
     x = features(seen, INPUTS.features, grid.pixel_m).reshape(len(INPUTS.features.names), -1).T
     x = x[np.isfinite(x).all(axis=1)]
-    torch.manual_seed(0)
-    learner = build("unet", {"network": UnetSpec(len(INPUTS.channels), (4, 8))})
     norm = Moments.of(x).normalisation()
-    model = Neural(learner, INPUTS, norm, 32, grid.pixel_m, 300.0)
-    folder = copy.path / "models" / "unet"
+    model = Neural(learner, INPUTS, norm, 32, grid.pixel_m, 300.0, samples)
+    folder = copy.path / "models" / name
     weights = neural.write(folder, learner)
     own = copy.json("models", "ols", checkpoint.MARK)["report"]
     low, high = np.percentile(x.astype(float), (0.1, 99.9), axis=0).tolist()
@@ -45,6 +47,28 @@ def network(copy):
     facts = neural.card(model) | {key: own[key] for key in SAME} | {"feature_ranges": ranges}
     held = {weights.name: files.describe(weights)}
     output.write_mark(folder / checkpoint.MARK, {"stage": "train"}, held, facts)
+
+
+@pytest.fixture
+def network(copy):
+    """The county with a U-Net."""
+    torch.manual_seed(0)
+    learner = build("unet", {"network": UnetSpec(len(INPUTS.channels), (4, 8))})
+    keep(copy, "unet", learner)
+    return copy
+
+
+@pytest.fixture
+def drawn(copy):
+    """The county with a denoiser whose card says two draws of two steps."""
+    torch.manual_seed(0)
+    spec = IidmSpec(
+        len(INPUTS.channels), vgg=None, features=4, widths=(4, 8), norm="channel", hidden=4,
+        embedding=4, attention_stride=2,
+    )  # fmt: skip
+    learner = build("iidm", {"network": spec, "diffusion": DiffusionSpec(steps=2)})
+    torch.nn.init.normal_(learner.network.last.weight)
+    keep(copy, "iidm", learner, samples=2)
     return copy
 
 
@@ -94,3 +118,92 @@ def test_an_image_that_lacks_a_band_is_refused(network, capsys):
     network.run("ingest", "image", "--bands", bands, "--date", "2020-05-15", "--scale", "1e-4")
     network.run("predict", "--dates", "2020-05", "--model", "models/unet", "-o", "m", code=1)
     assert "reads band green" in capsys.readouterr().err
+
+
+DRAW = ("predict", "--dates", "2020-11", "--model", "models/iidm", "-o")
+
+
+def density(folder, name):
+    with rasterio.open(folder.path / name / MAP) as source:
+        return source.read(1)
+
+
+def test_the_cards_own_draws_asked_for_by_name_are_the_same_map_to_the_byte(drawn, capsys):
+    drawn.run(*DRAW, "m")
+    assert "mean of 2 draws, without an interval" in capsys.readouterr().out
+    drawn.run(*DRAW, "named", "--samples", "2", "--steps", "2", "--device", "cpu")
+    assert drawn.products("named") == drawn.products("m")
+    drawn.run(*DRAW, "m", "--samples", "2")
+    assert "up to date" in capsys.readouterr().out
+    told = drawn.json("m", MAP.replace(".tif", ".json"))["report"]
+    assert (told["samples"], told["sampler_steps"], told["device"]) == (2, 2, "cpu")
+    with rasterio.open(drawn.path / "m" / MAP) as source:
+        tags = source.tags()
+    assert tags["CARBONMAP_ESTIMATE"] == "mean of 2 draws"
+    assert (tags["CARBONMAP_SAMPLES"], tags["CARBONMAP_SAMPLER_STEPS"]) == ("2", "2")
+
+
+@pytest.mark.parametrize(
+    ("words", "difference"),
+    [
+        (["--steps", "3"], "drawing.sampler_steps: 2 → 3"),
+        (["--samples", "1"], "drawing.samples: 2 → 1"),
+    ],
+)
+def test_other_draws_are_another_map(drawn, capsys, words, difference):
+    drawn.run(*DRAW, "m")
+    before = drawn.products("m")
+    drawn.run(*DRAW, "m", *words, code=1)
+    assert difference in capsys.readouterr().err
+    assert drawn.products("m") == before
+    drawn.run(*DRAW, "other", *words)
+    assert not np.array_equal(density(drawn, "other"), density(drawn, "m"), equal_nan=True)
+    drawn.run(*DRAW, "m", *words, "--overwrite")
+    assert drawn.products("m") == drawn.products("other")
+
+
+@pytest.mark.parametrize("words", [("--samples", "8"), ("--steps", "2"), ("--device", "cpu")])
+def test_a_regressor_refuses_what_says_nothing_to_it(copy, capsys, words):
+    copy.run("predict", "--dates", "2020-11", "--model", "models/ols", "-o", "m", *words, code=1)
+    assert f"{words[0]} says nothing to ols" in capsys.readouterr().err
+    assert not (copy.path / "m").exists()
+
+
+def test_a_map_without_draws_tells_of_none(network, capsys):
+    network.run(*PREDICT, "m")
+    assert "from a model, without an interval" in capsys.readouterr().out
+    assert "samples" not in network.json("m", MAP.replace(".tif", ".json"))["report"]
+    network.run(*PREDICT, "n", "--samples", "2", code=1)
+    assert "draws are all alike" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows sends no signal to a thread")
+def test_an_interrupted_map_does_not_wait_for_its_tiles_to_end(drawn, monkeypatch):
+    """Each tile under way ends at its next window, of which many draws take long."""
+    monkeypatch.setattr(common, "TILE_PX", 80)
+    inner, told, computed = Neural._densities, [], []
+
+    def slow(self, *words):
+        if not told:
+            told.append(True)
+            signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+        computed.append(self.stop.wait(20))
+        return inner(self, *words)
+
+    monkeypatch.setattr(Neural, "_densities", slow)
+    drawn.run(*DRAW, "m", "--set", "output.threads=1", code=INTERRUPTED)
+    assert computed == [True]
+    assert not (drawn.path / "m" / MAP).exists()
+
+
+def test_long_parts_are_told_to_end_before_they_are_waited_for():
+    stop = threading.Event()
+
+    def one(part):
+        if part == 0:
+            raise OSError
+        assert stop.wait(20)
+
+    with pytest.raises(OSError):  # noqa: PT011  # any will do
+        list(common.ahead(one, range(2), 2, stop.set))
+    assert stop.is_set()

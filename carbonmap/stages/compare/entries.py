@@ -11,7 +11,8 @@ from pathlib import Path
 from carbonmap.errors import ModelError, nearest
 from carbonmap.project import KINDS, NETWORKS, Model, Project
 
-CLASSICAL = tuple(kind for kind in KINDS if kind not in NETWORKS)
+DENOISERS = ("iidm", "iidm-residual")
+"""Families that share the settings of network and diffusion."""
 
 
 @dataclass(frozen=True)
@@ -41,9 +42,11 @@ def entries(
         out: folder of the comparison; models go to ``models/`` in it.
 
     Raises:
-        ModelError: a family is unknown, or two models have one name.
+        ModelError: a family or preset is unknown, two models have one name, or settings of a
+            network are given that none of them heeds.
     """
     found = [_entry(project, name, out) for name in names]
+    _require_heeded(project.model, [e.project.model for e in found if e.project is not None])
     found += [Entry(name, folder, None) for name, folder in loaded]
     held = [entry.name for entry in found]
     if twice := sorted({name for name in held if held.count(name) > 1}):
@@ -57,16 +60,39 @@ def _entry(project: Project, name: str, out: Path) -> Entry:
     kind, _, preset = name.partition(":")
     if kind not in KINDS:
         raise ModelError(f"model {name!r} is not known; {nearest(kind, KINDS)}")
-    if preset and kind in CLASSICAL:
+    if preset and kind not in NETWORKS:
         raise ModelError(f"model {name!r} has no presets; say {kind!r}")
     model = dataclasses.replace(project.model, kind=kind, preset=preset or project.model.preset)  # type: ignore[arg-type]
-    model = _fitting(model)
+    model = _fitting(model, project.model.kind)
+    _require_possible(model)
     folder = out / "models" / re.sub(r"[^A-Za-z0-9.-]+", "-", name)
     return Entry(name, folder, dataclasses.replace(project, model=model))
 
 
-def _fitting(model: Model) -> Model:
-    """Without settings that would be of another family's network."""
-    if model.kind in ("iidm", "iidm-residual"):
+def _fitting(model: Model, own: str) -> Model:
+    """Without settings of another family's network.
+
+    Those of a project are its own family's where that is a network, else the IIDM's.
+    """
+    owner = own if own in NETWORKS else "iidm"
+    if model.kind == owner or {model.kind, owner} <= set(DENOISERS):
         return model
     return dataclasses.replace(model, network={}, diffusion={})
+
+
+def _require_heeded(given: Model, models: Sequence[Model]) -> None:
+    """Refuse settings of a network that no model would heed."""
+    for name in ("network", "diffusion"):
+        if models and getattr(given, name) and not any(getattr(m, name) for m in models):
+            raise ModelError(
+                f"`model.{name}` is set, and none of the models compared heeds it; leave it out, "
+                f"or set `model.kind` to the family that it is meant for"
+            )
+
+
+def _require_possible(model: Model) -> None:
+    """Refuse a network that cannot be made before others have trained for hours."""
+    if model.kind in NETWORKS:
+        from carbonmap.stages.learn.run import require_possible  # only now: it brings torch
+
+        require_possible(model)

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from carbonmap.errors import ModelError
-from carbonmap.intervals import Coverage, calibrate, coverage, within
-from carbonmap.metrics import Errors, errors
-from carbonmap.resampling import Sums, block_bootstrap, effective_number, rmse_of
+from carbonmap.intervals import LEVEL, Coverage, calibrate, coverage, within
+from carbonmap.resampling import Sums, block_bootstrap, effective_number, mean_of, rmse_of
 from carbonmap.stages.compare.judge import MEAN_OF, Pixels, Verdict
 from carbonmap.types import Bool, Floats, Json
 
-HITS = 1
-"""Column of the hits in the sums of a coverage."""
+RANKED = round((1 + LEVEL) / (1 - LEVEL))
+"""Draws from which intervals by rank are told: the outermost two of fewer hold less than `LEVEL`,
+so that no map could show what such a figure speaks of."""
 
 
 def to_json(verdict: Verdict, scale: float) -> Json:
@@ -23,29 +25,32 @@ def to_json(verdict: Verdict, scale: float) -> Json:
         scale: density that counts as 1, Mg C/ha.
     """
     generative = verdict.whole.members > 1
+    pixels = verdict.pixels
     facts: Json = {
         "generative": generative,
-        "one": verdict.one.to_json(scale),
-        "mean": verdict.mean.to_json(scale),
+        "one": _judged(verdict.one.to_json(scale), pixels, "one"),
+        "mean": _judged(verdict.mean.to_json(scale), pixels, "few"),
         "mean_of": min(MEAN_OF, verdict.whole.members),
-        "rmse_bootstrap": _rmse(verdict.pixels),
-        "classes": verdict.classes.to_json()["classes"] if verdict.classes else [],
-        "cpu_s": verdict.seconds,
+        "classes_mean_of": verdict.whole.members,
+        "classes": verdict.by_truth.to_json()["classes"],
+        "classes_by_map": verdict.by_map.to_json()["classes"],
     }
     if generative:
         facts["ensemble"] = verdict.whole.to_json(scale)
-        facts["interval"] = interval_facts(verdict.pixels)
+        if verdict.whole.members < RANKED:
+            facts["ensemble"]["coverage_90"] = None
+        facts["interval"] = interval_facts(pixels)
     return facts
 
 
-def _rmse(pixels: Pixels) -> Json | None:
-    """RMSE of the mean of all draws with its error by blocks."""
-    table = pixels.table
-    sums = _sums(pixels, table[:, 4] - table[:, 6])
+def _judged(facts: Json, pixels: Pixels, map_: str) -> Json:
+    """Errors of a map, with that of its RMSE by blocks; None where these are too few."""
+    error = pixels.column(map_) - pixels.column("truth")
     try:
-        return block_bootstrap(sums, rmse_of).to_json()
-    except ModelError:  # too few blocks
-        return None
+        shown = block_bootstrap(_sums(pixels, error), rmse_of).to_json()
+    except ModelError:
+        shown = None
+    return facts | {"rmse_bootstrap": shown}
 
 
 def _sums(pixels: Pixels, error: Floats) -> Sums:
@@ -62,7 +67,9 @@ def interval_facts(pixels: Pixels) -> Json:
     Each half is judged by the k of the other, so that no pixel has helped to find its own bounds.
     """
     halves = pixels.halves
-    mean, spread, truth = (pixels.table[:, i] for i in (4, 5, 6))
+    if not halves.any():
+        return {"k": None, "why": "one block is held out, and k needs another to be found on"}
+    mean, spread, truth = (pixels.column(name) for name in ("mean", "spread", "truth"))
     low, high = np.full(len(truth), np.nan), np.full(len(truth), np.nan)
     found = []
     try:
@@ -76,19 +83,14 @@ def interval_facts(pixels: Pixels) -> Json:
 
 
 def _told(pixels: Pixels, whole: Coverage, hits: Bool) -> Json:
-    """A coverage with its error by blocks."""
+    """A coverage with its error by blocks, each None where these are too few to tell it."""
     block = pixels.blocks
     count, hit = (np.bincount(block, w).astype(np.float64) for w in (np.ones(len(hits)), hits))
-    sums = np.stack([count, hit], axis=1)
-    facts = whole.to_json() | {"effective_pixels": effective_number(count, hit, hit)}
+    facts = whole.to_json() | {"effective_pixels": None, "bootstrap": None}
     try:
-        shown = block_bootstrap(sums, lambda s: np.asarray(s[..., HITS] / s[..., 0])).to_json()
+        number = effective_number(count, hit, hit)
+        facts["effective_pixels"] = number if math.isfinite(number) else None
+        facts["bootstrap"] = block_bootstrap(np.stack([count, hit], axis=1), mean_of(1)).to_json()
     except ModelError:
-        shown = None
-    return facts | {"bootstrap": shown}
-
-
-def baseline(mean: float, pixels: Pixels) -> Errors:
-    """Errors of the map that has the training labels' mean everywhere."""
-    truth = pixels.table[:, 6]
-    return errors(np.full(truth.shape, mean), truth)
+        pass
+    return facts

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -10,16 +9,16 @@ import numpy as np
 import xarray as xr
 
 from carbonmap import fields, progress
-from carbonmap.classes import Classes, class_errors
+from carbonmap.classes import DENSITY_EDGES, Classes, Dummy, class_errors
 from carbonmap.ensembles import Scores, scores
 from carbonmap.errors import ModelError
 from carbonmap.grid import Grid
-from carbonmap.metrics import SSIM_RADIUS
-from carbonmap.models.protocol import Model
+from carbonmap.metrics import SSIM_RADIUS, Errors
+from carbonmap.models.protocol import Model, maps
 from carbonmap.splits import Role
 from carbonmap.stages import scope
 from carbonmap.stages.common import TILE_PX
-from carbonmap.stages.comparison import Judged, judged
+from carbonmap.stages.comparison import CORE, Judged, judged
 from carbonmap.stages.sampler import Sampler
 from carbonmap.tiles import Tile, tiles
 from carbonmap.types import Bands, Bool, Floats, Ints, Raster
@@ -33,10 +32,14 @@ BLOCK_M = 1000.0
 a model's errors are alike, and small enough that a county's held-out land has dozens."""
 
 KEPT_PX = 300_000
-"""Held-out pixels that are kept at most, by which intervals are found and judged: 10 MB."""
+"""Held-out pixels that are kept at most, by which intervals are found and judged: 22 MB."""
 
-CORE = (slice(SSIM_RADIUS, -SSIM_RADIUS),) * 2
-"""A tile without the margin that similarity looks at."""
+STRIP_PX = 128
+"""Rows of a tile whose draws are scored at a time: 32 draws of them, as doubles, take 34 MB."""
+
+COLUMNS = ("lot", "row", "col", "part", "one", "few", "mean", "spread", "truth")
+"""Of `Pixels.table`: lot, row and column of the block by which errors are told, block of the split,
+one map, mean of `MEAN_OF`, mean and standard deviation of all, and truth."""
 
 
 @dataclass(frozen=True)
@@ -48,12 +51,14 @@ class Ground:
         stacks: the region's layers with one image each.
         scale: Mg C/ha that count as 1.
         split_m: edge of the split's blocks, m.
+        dummy: the mean of the training labels, which is what knowing nothing gives.
     """
 
     sampler: Sampler
     stacks: Sequence[xr.Dataset]
     scale: float
     split_m: float
+    dummy: Dummy
 
     def parts(self, model: Model) -> Iterator[tuple[Grid, Bands, Raster]]:
         """Tiles with held-out land: padded grid, layers, and truth, NaN where not held out."""
@@ -67,17 +72,24 @@ class Ground:
             if usable[CORE].any():
                 truth = np.where(usable, density, np.nan).astype(np.float32)
                 for stack in self.stacks:
-                    yield (
-                        wide,
-                        scope.read_layers(stack, grid, wide, model.layers, model.halo),
-                        truth,
-                    )
+                    layers = scope.read_layers(stack, grid, wide, model.layers, model.halo)
+                    yield wide, layers, truth
 
-    def blocks(self, part: Grid, edge_m: float) -> tuple[Ints, Ints]:
-        """Lattice rows and columns of blocks, at every pixel of a part."""
-        edge = max(1, round(edge_m / part.pixel_m))
-        rows, cols = fields.places(part)
-        return np.broadcast_arrays(rows // edge, cols // edge)  # type: ignore[return-value]
+
+def learned_mean(sampler: Sampler) -> Dummy:
+    """The mean label of the training stands: the map of a model that has learned nothing else."""
+    total = Dummy()
+    for tile in tiles(sampler.grid, TILE_PX):
+        usable, density = sampler.candidates(tile, Role.TRAIN)
+        total += Dummy.of(density[usable])
+    return total
+
+
+def blocks(part: Grid, edge_m: float) -> tuple[Ints, Ints]:
+    """Rows and columns of blocks, those of `splits.assign_roles`, at every pixel's centre."""
+    rows, cols = (np.floor((p + 0.5) * (part.pixel_m / edge_m)) for p in fields.places(part))
+    near = np.broadcast_arrays(rows.astype(np.int64), cols.astype(np.int64))
+    return near[0], near[1]
 
 
 @dataclass(frozen=True)
@@ -85,15 +97,18 @@ class Pixels:
     """Held-out pixels one by one, at most about `KEPT_PX`, chosen by lots of their places.
 
     Args:
-        table: lot, row and column of the block, half of the split, mean and standard deviation of
-            the draws, and truth, ``(pixel, 7)``.
+        table: ``(pixel, column)``, the `COLUMNS`.
     """
 
-    table: Floats = field(default_factory=lambda: np.empty((0, 7)))
+    table: Floats = field(default_factory=lambda: np.empty((0, len(COLUMNS))))
 
     def __add__(self, other: Pixels) -> Pixels:
         joined = np.concatenate([self.table, other.table])
         return Pixels(joined[np.argsort(joined[:, 0], kind="stable")[:KEPT_PX]])
+
+    def column(self, name: str) -> Floats:
+        """One of the `COLUMNS`."""
+        return self.table[:, COLUMNS.index(name)]
 
     @property
     def blocks(self) -> Ints:
@@ -104,8 +119,12 @@ class Pixels:
     @property
     def halves(self) -> Bool:
         """Which of two halves each pixel's block of the split belongs to, in turn."""
-        _, number = np.unique(self.table[:, 3], return_inverse=True)
+        _, number = np.unique(self.column("part"), return_inverse=True)
         return np.asarray(number.reshape(-1) % 2 == 1)
+
+
+def _no_classes() -> Classes:
+    return Classes(DENSITY_EDGES, tuple(Errors() for _ in DENSITY_EDGES))
 
 
 @dataclass(frozen=True)
@@ -116,33 +135,38 @@ class Verdict:
         one: of one map: a regression's, or a generative model's first draw.
         mean: of the mean of `MEAN_OF` draws; of the one map where there is but one.
         whole: of all draws.
-        classes: errors of that mean by density of the truth.
+        by_truth: errors of the mean of all draws by density of the truth.
+        by_map: likewise by density of that mean itself; of few draws, whose mean has noise of its
+            own, even a perfect sampler's would look biased.
+        baseline: of the training labels' mean, wherever there is a truth.
         pixels: single ones.
-        seconds: CPU time of the maps.
     """
 
     one: Judged = field(default_factory=Judged)
     mean: Judged = field(default_factory=Judged)
     whole: Scores = field(default_factory=Scores)
-    classes: Classes | None = None
+    by_truth: Classes = field(default_factory=_no_classes)
+    by_map: Classes = field(default_factory=_no_classes)
+    baseline: Errors = field(default_factory=Errors)
     pixels: Pixels = field(default_factory=Pixels)
-    seconds: float = 0.0
 
     def __add__(self, other: Verdict) -> Verdict:
         return Verdict(
             self.one + other.one,
             self.mean + other.mean,
             self.whole + other.whole,
-            self.classes + other.classes if self.classes and other.classes else other.classes,
+            self.by_truth + other.by_truth,
+            self.by_map + other.by_map,
+            self.baseline + other.baseline,
             self.pixels + other.pixels,
-            self.seconds + other.seconds,
         )
 
 
-def judge(model: Model, ground: Ground, draws: int) -> Verdict:
+def judge(name: str, model: Model, ground: Ground, draws: int) -> Verdict:
     """Judge a model on all held-out land; memory is a tile's draws.
 
     Args:
+        name: of the model, for messages.
         model: of a generative one, `draws` maps are drawn.
         ground: where.
         draws: at least `MEAN_OF`.
@@ -150,47 +174,72 @@ def judge(model: Model, ground: Ground, draws: int) -> Verdict:
     Raises:
         ModelError: too few draws, or no held-out pixel.
     """
-    if draws < MEAN_OF:
-        raise ModelError(f"{draws} draws are too few: a mean of {MEAN_OF} is to be judged")
+    require_draws(draws)
     total = Verdict()
     for wide, layers, truth in ground.parts(model):
-        began = time.process_time()
-        maps = _maps(model, layers, wide, draws, np.isfinite(truth))
-        total += _verdict(maps, truth, wide, ground, time.process_time() - began)
+        total += _verdict(maps(model, layers, wide, draws, np.isfinite(truth)), truth, wide, ground)
     if not total.mean.errors.count:
-        raise ModelError("no held-out pixel has all layers, so there is nothing to compare on")
+        raise ModelError(
+            f"model {name!r} has no held-out pixel with a label and all of its layers, so nothing "
+            f"judges it; hold out other blocks, or compare without it"
+        )
     return total
 
 
-def _maps(model: Model, layers: Bands, grid: Grid, draws: int, wanted: Bool) -> Floats:
-    """Maps of a tile, ``(draw, row, col)``, of the wanted pixels at least."""
-    if getattr(model, "generative", False):
-        return np.asarray(model.draws(layers, grid, draws, wanted))  # type: ignore[attr-defined]
-    return model.predict(layers, grid)[None]
+def require_draws(draws: int) -> None:
+    """Refuse fewer draws than the mean of which every generative model is judged by.
+
+    Raises:
+        ModelError: there are.
+    """
+    if draws < MEAN_OF:
+        raise ModelError(
+            f"{draws} draws are too few: the mean of {MEAN_OF} is to be judged; draw at least that"
+        )
 
 
-def _verdict(maps: Floats, truth: Raster, wide: Grid, ground: Ground, seconds: float) -> Verdict:
-    maps = np.where(np.isfinite(truth), maps, np.float32(np.nan))
-    mean = maps[:MEAN_OF].mean(0)
+def _verdict(drawn: Floats, truth: Raster, wide: Grid, ground: Ground) -> Verdict:
+    inner, true = drawn.mean(0)[CORE], truth[CORE]
     return Verdict(
-        judged(maps[0], truth, ground.scale),
-        judged(mean, truth, ground.scale),
-        scores(maps[:, *CORE], truth[CORE]),
-        class_errors(mean[CORE], truth[CORE]),
-        _pixels(maps[:, *CORE], truth[CORE], wide.padded(-SSIM_RADIUS), ground),
-        seconds,
+        judged(drawn[0], truth, ground.scale),
+        judged(drawn[:MEAN_OF].mean(0), truth, ground.scale),
+        _scores(drawn[:, *CORE], true),
+        class_errors(inner, true),
+        class_errors(inner, true, by=inner),
+        ground.dummy.errors(true),
+        _pixels(drawn[:, *CORE], true, wide.padded(-SSIM_RADIUS), ground),
     )
 
 
-def _pixels(maps: Floats, truth: Raster, part: Grid, ground: Ground) -> Pixels:
-    mean = maps.mean(0, dtype=np.float64)
-    spread = maps.std(0, ddof=1) if len(maps) > 1 else np.zeros(truth.shape)
-    known = np.isfinite(truth) & np.isfinite(mean)
-    lots = fields.uniform(*fields.places(part), fields.field_key(0, "kept"))
-    row, col = ground.blocks(part, BLOCK_M)
-    half = _paired(*ground.blocks(part, ground.split_m))
-    columns = (lots, row, col, half, mean, spread, truth)
-    return Pixels(np.column_stack([c[known].astype(np.float64) for c in columns]))
+def _scores(drawn: Floats, truth: Raster) -> Scores:
+    """Scores of a tile, strip by strip, since they need several copies of all draws."""
+    strips = (slice(top, top + STRIP_PX) for top in range(0, len(truth), STRIP_PX))
+    return sum((scores(drawn[:, rows], truth[rows]) for rows in strips), Scores())
+
+
+def _pixels(drawn: Floats, truth: Raster, part: Grid, ground: Ground) -> Pixels:
+    known = np.isfinite(truth) & np.isfinite(drawn).all(0)
+    row, col = blocks(part, BLOCK_M)
+    columns = {
+        "lot": fields.uniform(*fields.places(part), fields.field_key(0, "kept"))[known],
+        "row": row[known],
+        "col": col[known],
+        "part": _paired(*blocks(part, ground.split_m))[known],
+        **_told(drawn[:, known]),
+        "truth": truth[known],
+    }
+    return Pixels() + Pixels(np.column_stack([columns[c].astype(np.float64) for c in COLUMNS]))
+
+
+def _told(x: Floats) -> dict[str, Floats]:
+    """Of the draws of some pixels, ``(draw, pixel)``."""
+    spread = x.std(0, ddof=1, dtype=np.float64) if len(x) > 1 else np.zeros(x.shape[1])
+    return {
+        "one": x[0],
+        "few": x[:MEAN_OF].mean(0),
+        "mean": x.mean(0, dtype=np.float64),
+        "spread": spread,
+    }
 
 
 def _paired(rows: Ints, cols: Ints) -> Ints:

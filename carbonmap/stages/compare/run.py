@@ -2,35 +2,72 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from carbonmap import checkpoint, progress
-from carbonmap.classes import Dummy
+from carbonmap.checkpoint import Checkpoint
 from carbonmap.ensembles import expected_factors
+from carbonmap.errors import ModelError
 from carbonmap.grid import Grid
 from carbonmap.io import figures, files, output
 from carbonmap.io.output import Existing, Work
-from carbonmap.models.protocol import Model
-from carbonmap.project import Project
+from carbonmap.models.protocol import maps
+from carbonmap.project import NETWORKS, Project
 from carbonmap.splits import Role
-from carbonmap.stages import scope
+from carbonmap.stages import scope, timing
 from carbonmap.stages import train as train_
-from carbonmap.stages.common import TILE_PX, Report
+from carbonmap.stages.common import Report
 from carbonmap.stages.compare import facts as facts_
 from carbonmap.stages.compare import table
 from carbonmap.stages.compare.entries import Entry, entries
-from carbonmap.stages.compare.judge import BLOCK_M, MEAN_OF, Ground, judge
+from carbonmap.stages.compare.judge import (
+    BLOCK_M,
+    MEAN_OF,
+    Ground,
+    judge,
+    learned_mean,
+    require_draws,
+)
 from carbonmap.stages.job import Job, job_of, label_scale, require_same, settings_of
-from carbonmap.tiles import Tile, tiles
+from carbonmap.stages.mask import read_forest
+from carbonmap.tiles import Tile
 from carbonmap.types import Json, Raster
 
 SHOWN_PX = 384
 """Edge of the land in the figure, pixels: single stands can be seen."""
 
-TILE_OF_TABLE = 256
-"""Edge of the paper's tiles (Table A3), for which seconds are told."""
+NAME = "comparison"
+
+STYLE = "style_range_mg_c_ha"
+
+
+@dataclass(frozen=True)
+class Task:
+    """One comparison under way.
+
+    Args:
+        job: land, labels and split of all models.
+        ground: on which they are judged.
+        draws: of generative models.
+        dates: as the user gave them, for training.
+        existing: what to do about a model's folder of other settings.
+        device: torch's name of what networks compute on.
+        work: what is done of it.
+        minutes: that training took in an earlier comparison, by model, where it is the same model.
+    """
+
+    job: Job
+    ground: Ground
+    draws: int
+    dates: Sequence[str]
+    existing: Existing
+    device: str
+    work: Work
+    minutes: Mapping[str, float | None]
 
 
 def compare(
@@ -50,6 +87,8 @@ def compare(
 ) -> Report:
     """Compare models on the stands held out by the project's split.
 
+    A run that was stopped goes on by the same call: no model is trained or judged twice.
+
     Args:
         project: settings of all models; those of one family are heeded by it alone.
         region: name of the region in the archive.
@@ -62,175 +101,229 @@ def compare(
         draws: of generative models.
         mask: forest mask; only forest is learned from and judged on.
         existing: what to do about a comparison made otherwise.
-        device: that networks learn on.
+        device: that networks compute on.
 
     Raises:
         ModelError: a model is unknown, or a loaded one has seen what is held out here.
         MissingInput: labels, layers or images are not there.
     """
+    require_draws(draws)
+    device = _device(device)
     listed = entries(project, models, loaded, out)
-    first = job_of(project, region, grid, dates, labels, mask)
-    origin = first.origin | {
-        "stage": "compare",
-        "models": {e.name: _origin(e) for e in listed},
-        "draws": draws,
-    }
-    with output.claim(out / "comparison.json", origin, existing) as work:
+    job = job_of(project, region, grid, dates, labels, mask)
+    for entry in listed:
+        if entry.project is None:
+            _loaded(entry, job, "cpu")  # refused before hours of training
+    mark = out / f"{NAME}.json"
+    origin = _origin(job, listed, draws)
+    minutes = _earlier_minutes(mark, origin)
+    with output.claim(mark, origin, existing) as work:
         if work is None:
-            held = files.read_json(out / "comparison.json") or {}
+            held = files.read_json(mark) or {}
             return Report(table.markdown(held["report"]), held["report"])
-        _, sampler = first.split()
-        scale = label_scale(labels)
-        ground = Ground(sampler, first.stacks, scale, project.model.split.block_m)
+        ground = _ground(job)
+        renewed = Existing.REFUSE if existing is Existing.REFUSE else Existing.RENEW
+        task = Task(job, ground, draws, dates, renewed, device, work, minutes)
+        part = timing.spot(ground.sampler, timing.TILE_PX)
         for entry in listed:
-            if entry.name not in work.done:
-                told = _one(entry, first, dates, ground, draws, _renewed(existing), device)
-                work.record(entry.name, told)
-        report = _report(first, listed, work, ground, draws)
-        work.begin_publishing()
-        page, picture = out / "comparison.md", out / "comparison.png"
+            if _judged_key(entry) not in work.done:
+                work.record(_judged_key(entry), files.plain(_one(task, entry, part)))
+        report = _report(task, listed)
+        panels = _panels(task, listed)
+        work.begin_publishing()  # only now, so that the old tables outlive a run that fails
+        page, picture = out / f"{NAME}.md", out / f"{NAME}.png"
         files.write_text(page, table.markdown(report))
-        _figure(picture, listed, ground, first, project.output.style_range_mg_c_ha, device)
+        _draw(picture, task, *panels)
         work.finish([page, picture], report)
     return Report(table.markdown(report), report)
 
 
-def _renewed(existing: Existing) -> Existing:
-    """What to do about a model's folder: one of the same origin is kept, whatever is renewed."""
-    return Existing.REFUSE if existing is Existing.REFUSE else Existing.RENEW
+def _device(name: str) -> str:
+    """A device as torch names it; torch itself is imported for GPUs alone."""
+    if name == "cpu":
+        return name
+    from carbonmap.learning import machine
+
+    return machine.device_name(name)
 
 
-def _origin(entry: Entry) -> Json | str:
-    """By which a model of the comparison is known again."""
+def _ground(job: Job) -> Ground:
+    _, sampler = job.split()
+    edge = job.project.model.split.block_m
+    return Ground(sampler, job.stacks, label_scale(job.labels), edge, learned_mean(sampler))
+
+
+def _origin(job: Job, listed: Sequence[Entry], draws: int) -> Json:
+    """Settings and inputs by which a comparison is known again."""
+    shared = {k: v for k, v in job.origin.items() if k != "model"}  # each model's own are told
+    return shared | {
+        "stage": "compare",
+        "split": job.split_told,
+        "models": {entry.name: _model_origin(entry) for entry in listed},
+        "draws": draws,
+        STYLE: list(job.project.output.style_range_mg_c_ha),
+    }
+
+
+def _model_origin(entry: Entry) -> Json | str:
     if entry.project is None:
         mark = output.require_complete(entry.folder / checkpoint.MARK, "model")
         return checkpoint.weights_hash(mark)
     return settings_of(entry.project.model)
 
 
-def _one(
-    entry: Entry,
-    first: Job,
-    dates: Sequence[str],
-    ground: Ground,
-    draws: int,
-    existing: Existing,
-    device: str,
-) -> Json:
-    """Train a model where it is to be trained, judge it, and tell all of it."""
-    minutes = None
-    if entry.project is not None:
-        progress.say(f"{entry.name}: training")
-        began = time.process_time()
-        told = train_.train(
-            entry.project, first.region, first.grid, dates, first.labels, entry.folder,
-            mask=first.mask, existing=existing, device=device,
-        )  # fmt: skip
-        if told.data["state"] != "up to date":
-            minutes = (time.process_time() - began) / 60
-    progress.say(f"{entry.name}: judging")
-    found = checkpoint.load(entry.folder, device=device)
-    require_same(entry.name, entry.folder, found.card, first)
-    verdict = judge(found.model, ground, draws)
+def _earlier_minutes(mark: Path, origin: Json) -> dict[str, float | None]:
+    """What training took, of the models that a finished comparison of the same land has trained."""
+    held = files.read_json(mark) or {}
+    now, before = files.plain(origin), held.get("origin", {})
+    if any(now[k] != before.get(k) for k in now if k not in ("models", "draws", STYLE)):
+        return {}
+    told = held.get("report", {}).get("models", {})
     return {
-        "kind": found.card["kind"],
-        "judged": facts_.to_json(verdict, ground.scale),
-        "parameters": found.card.get("parameters"),
-        "steps": found.card.get("steps"),
-        "bytes": sum(path.stat().st_size for path in _weights(entry.folder)),
-        "training_cpu_min": minutes,
-        "seconds_a_tile": _seconds(found.model, ground),
-        "baseline": facts_.baseline(_mean_label(ground), verdict.pixels).to_json(ground.scale),
+        name: told[name]["training_min"]
+        for name, settings in now["models"].items()
+        if name in told and before["models"].get(name) == settings
     }
+
+
+def _loaded(entry: Entry, job: Job, device: str) -> Checkpoint:
+    """A model of the comparison, once it is known to fit the land and to have seen none of it.
+
+    Raises:
+        ModelError: it is of other pixels, layers, labels or another split.
+    """
+    found = checkpoint.load(entry.folder, job.project.output.threads, device)
+    require_same(entry.name, entry.folder, found.card, job)
+    if found.card["pixel_m"] != job.grid.pixel_m:
+        raise ModelError(
+            f"model {entry.name!r} learned from pixels of {found.card['pixel_m']:g} m and region "
+            f"{job.region!r} has pixels of {job.grid.pixel_m:g} m; train one for these"
+        )
+    for stack in job.stacks:
+        scope.require_model_layers(stack, found.model.layers)
+    scale = list(scope.image_scale(job.stacks))
+    if found.card["image_scale"] != scale:
+        raise ModelError(
+            f"model {entry.name!r} learned from images of scale and offset "
+            f"{found.card['image_scale']}, and these were ingested with {scale}; ingest them alike"
+        )
+    return found
+
+
+def _judged_key(entry: Entry) -> str:
+    return f"judged {entry.name}"
+
+
+def _one(task: Task, entry: Entry, part: Grid) -> Json:
+    """Train a model where it is to be trained, judge it, and tell all of it."""
+    minutes = None if entry.project is None else _trained(task, entry, entry.project)
+    progress.say(f"{entry.name}: judging")
+    found = _loaded(entry, task.job, task.device)
+    card, ground = found.card, task.ground
+    verdict = judge(entry.name, found.model, ground, task.draws)
+    device = task.device if card["kind"] in NETWORKS else "cpu"
+    taken = timing.seconds({"it": found.model}, ground.stacks[0], task.job.grid, part, device)
+    return {
+        "kind": card["kind"],
+        "inputs": card["features"]["inputs"],
+        "judged": facts_.to_json(verdict, ground.scale),
+        "baseline": verdict.baseline.to_json(ground.scale),
+        "parameters": card.get("parameters"),
+        "bytes": sum(p.stat().st_size for p in _weights(entry.folder)),
+        "device": device,
+        "seconds_a_tile": taken["it"],
+        "sampler_steps": card.get("network", {}).get("specs", {}).get("diffusion", {}).get("steps"),
+        "training_min": minutes,
+        "training_steps": card.get("steps"),
+        "stopped_early": card.get("stopped_early"),
+        "chosen_on_validation": card.get("chosen_on_validation"),
+    }
+
+
+def _trained(task: Task, entry: Entry, project: Project) -> float | None:
+    """Train a model, and say how many minutes that took; None where nobody measured all of it."""
+    work, key, job = task.work, f"trained {entry.name}", task.job
+    before = work.done.get(key)
+    if before is None:
+        work.record(key, {"minutes": None})  # a run that goes on later did not measure it all
+    progress.say(f"{entry.name}: training")
+    now = timing.clock(task.device if project.model.kind in NETWORKS else "cpu")
+    began = now()
+    told = train_.train(
+        project, job.region, job.grid, task.dates, job.labels, entry.folder,
+        mask=job.mask, existing=task.existing, device=task.device,
+    )  # fmt: skip
+    if told.data["state"] == "up to date":
+        return before["minutes"] if before else task.minutes.get(entry.name)
+    if before is not None:
+        return None
+    minutes = (now() - began) / 60
+    work.record(key, {"minutes": minutes})
+    return minutes
 
 
 def _weights(folder: Path) -> list[Path]:
     return [p for p in folder.iterdir() if p.suffix in (".safetensors", ".skops")]
 
 
-def _mean_label(ground: Ground) -> float:
-    """Mean label of the training stands: what a map that knows nothing has everywhere."""
-    total = Dummy()
-    for tile in tiles(ground.sampler.grid, TILE_PX):
-        usable, density = ground.sampler.candidates(tile, Role.TRAIN)
-        total += Dummy.of(density[usable])
-    return total.mean
-
-
-def _seconds(model: Model, ground: Ground) -> float:
-    """CPU seconds of one map of a tile as the paper's, the least of three."""
-    grid = _spot(ground, TILE_OF_TABLE).grid
-    layers = scope.read_layers(
-        ground.stacks[0], ground.sampler.grid, grid, model.layers, model.halo
-    )
-    share = grid.size / TILE_OF_TABLE**2
-    times = []
-    for _ in range(3):
-        began = time.process_time()
-        if getattr(model, "generative", False):
-            model.draws(layers, grid, 1)  # type: ignore[attr-defined]
-        else:
-            model.predict(layers, grid)
-        times.append(time.process_time() - began)
-    return min(times) / share
-
-
-def _spot(ground: Ground, edge: int) -> Tile:
-    """The tile of that edge with most held-out pixels."""
-    grid = ground.sampler.grid
-    found = [
-        (int(ground.sampler.candidates(tile, Role.VALIDATION)[0].sum()), -number, tile)
-        for number, tile in enumerate(tiles(grid, edge))
-    ]
-    return max(found, key=lambda one: one[:2])[2]
-
-
-def _report(first: Job, listed: Sequence[Entry], work: Work, ground: Ground, draws: int) -> Json:
+def _report(task: Task, listed: Sequence[Entry]) -> Json:
     """All models together, in the order in which they were named."""
-    models = {entry.name: dict(work.done[entry.name]) for entry in listed}
-    baselines = [m.pop("baseline") for m in models.values()]
-    held = (ground.sampler.roles == Role.VALIDATION).sum()
+    models = {e.name: dict(task.work.done[_judged_key(e)]) for e in listed}
+    baselines = [m.pop("baseline") for m in models.values()]  # all alike: it asks for no layer
+    job, ground = task.job, task.ground
     return {
-        "region": first.region,
-        "days": list(first.days),
+        "region": job.region,
+        "days": list(job.days),
+        "mask": str(job.mask) if job.mask else None,
         "pixels": baselines[0]["pixels"],
-        "stands": int(held),
+        "stands": int((ground.sampler.roles == Role.VALIDATION).sum()),
+        "split": job.split_told,
         "scale_mg_c_ha": ground.scale,
         "mean_of": MEAN_OF,
         "mean_factor": expected_factors(MEAN_OF).mean,
-        "draws": draws,
+        "draws": task.draws,
+        "least_draws": facts_.RANKED,
         "block_m": BLOCK_M,
-        "inputs": list(first.project.model.inputs),
+        "training_labels": ground.dummy.to_json(),
         "baseline": baselines[0],
         "models": models,
     }
 
 
-def _figure(
-    path: Path,
-    listed: Sequence[Entry],
-    ground: Ground,
-    first: Job,
-    limits: tuple[float, float],
-    device: str,
-) -> None:
-    """Labels and every model's map of one place, side by side."""
-    spot = _spot(ground, SHOWN_PX)
-    _, density = ground.sampler.candidates(spot, Role.VALIDATION)
-    panels: list[tuple[str, Raster]] = [("labels", density)]
+def _panels(task: Task, listed: Sequence[Entry]) -> tuple[Grid, list[tuple[str, Raster]]]:
+    """Labels and every model's map of one place."""
+    ground, job = task.ground, task.job
+    part = timing.spot(ground.sampler, SHOWN_PX)
+    forest = read_forest(job.mask, part)
+    panels = [("labels", _density(ground, part))]
     for entry in listed:
-        model = checkpoint.load(entry.folder, device=device).model
-        panels += _panels(entry.name, model, ground, spot.grid)
-    figures.draw_comparison(
-        path, panels, spot.grid.bounds, limits, f"{first.region}, {first.days[0]}"
-    )
+        model = _loaded(entry, job, task.device).model
+        layers = scope.read_layers(ground.stacks[0], job.grid, part, model.layers, model.halo)
+        drawn = maps(model, layers, part, MEAN_OF)
+        if len(drawn) == 1:
+            panels.append((entry.name, drawn[0]))
+        else:
+            panels.append((f"{entry.name}\none draw", drawn[0]))
+            panels.append((f"{entry.name}\nmean of {MEAN_OF}", drawn.mean(0)))
+    if forest is not None:
+        panels = [(name, np.where(forest, values, np.nan)) for name, values in panels]
+    return part, panels
 
 
-def _panels(name: str, model: Model, ground: Ground, grid: Grid) -> list[tuple[str, Raster]]:
-    layers = scope.read_layers(
-        ground.stacks[0], ground.sampler.grid, grid, model.layers, model.halo
+def _density(ground: Ground, part: Grid) -> Raster:
+    return ground.sampler.candidates(_tile(part), Role.VALIDATION)[1]
+
+
+def _tile(part: Grid) -> Tile:
+    return Tile("shown", (slice(0, part.height), slice(0, part.width)), part)
+
+
+def _draw(path: Path, task: Task, part: Grid, panels: Sequence[tuple[str, Raster]]) -> None:
+    """The maps side by side, with the land that no model has learned from outlined."""
+    held, _ = task.ground.sampler.candidates(_tile(part), Role.VALIDATION)
+    caption = (
+        f"{task.job.region}, {task.job.days[0]}; outlined: held out; models may "
+        f"have learned the rest"
     )
-    if not getattr(model, "generative", False):
-        return [(name, model.predict(layers, grid))]
-    maps = model.draws(layers, grid, MEAN_OF)  # type: ignore[attr-defined]
-    return [(f"{name}, one draw", maps[0]), (f"{name}, mean of {MEAN_OF}", maps.mean(0))]
+    limits = task.job.project.output.style_range_mg_c_ha
+    figures.draw_comparison(path, panels, part.bounds, limits, caption, held)

@@ -22,11 +22,11 @@ from carbonmap.learning import machine
 from carbonmap.learning.ranks import ALONE
 from carbonmap.models.neural import Neural, as_batch, ready
 from carbonmap.project import Model, Project
+from carbonmap.stages import timing
 from carbonmap.stages.common import Report
 from carbonmap.stages.distill import report as report_
 from carbonmap.stages.distill import teacher as teacher_
 from carbonmap.stages.distill.settings import Distillation
-from carbonmap.stages.distill.timing import seconds
 from carbonmap.stages.job import Job, job_of, label_scale, publish, up_to_date
 from carbonmap.stages.learn import run as learn
 from carbonmap.stages.learn.keep import LOG
@@ -149,7 +149,7 @@ def _distilled(task: Task) -> tuple[Json, Learned]:
             phases.parameters(phases.teacher_of(learned.learner, task.settings.parts).network),
         ),
         errors=(work.done["teacher"], _judged(setup, student)),
-        times=seconds({"before": task.model, "after": student}, setup.exam, task.device),
+        times=_times(task, setup, student),
     ), learned
 
 
@@ -164,6 +164,14 @@ def _setup(task: Task) -> Setup:
     teacher_.require_norm(task.folder, task.model.norm, setup.source.norm)
     setup.learner.network.to(task.device)
     return setup
+
+
+def _times(task: Task, setup: Setup, student: Neural) -> dict[str, float]:
+    """Seconds a tile before and after, on the land with most held-out pixels."""
+    sampler, stack = setup.exam.sampler, setup.exam.stacks[0]
+    both = {"before": task.model, "after": student}
+    part = timing.spot(sampler, timing.TILE_PX)
+    return timing.seconds(both, stack, sampler.grid, part, task.device)
 
 
 def _judged(setup: Setup, model: Neural) -> Json:

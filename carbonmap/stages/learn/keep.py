@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,9 +29,11 @@ class Keeper:
 
     Args:
         folder: of the work in progress.
+        board: takes each line of the log too.
     """
 
     folder: Path
+    board: Callable[[Json], None] | None = None
 
     @property
     def log(self) -> Path:
@@ -83,6 +85,8 @@ class Keeper:
 
     def write(self, facts: Json) -> None:
         """Add a line to the log."""
+        if self.board is not None:
+            self.board(facts)
         with files.writing(self.log), self.log.open("a", encoding="utf-8") as stream:
             stream.write(json.dumps(files.plain(facts), allow_nan=False) + "\n")
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,9 +12,8 @@ import xarray as xr
 
 from carbonmap import progress
 from carbonmap.applicability import learned_ranges
-from carbonmap.checkpoint import families, tensors
-from carbonmap.checkpoint import neural as card_
-from carbonmap.learning import loop, machine, ranks
+from carbonmap.checkpoint import families, neural, tensors
+from carbonmap.learning import board, loop, machine, ranks
 from carbonmap.learning import state as state_
 from carbonmap.learning.choice import specs_for
 from carbonmap.learning.learner import Batch, Learner
@@ -52,7 +50,7 @@ RANGE_PX = 100_000
 """Pixels by which the learned ranges of the layers are told."""
 
 TRIAL_STEPS = 8
-"""Steps by which a budget in minutes is turned into a number of steps; the first half warms up."""
+"""Steps by which minutes become a number of steps; the first half warms up."""
 
 BEST = "best.safetensors"
 """The averaged weights of the best validation, where training may stop early."""
@@ -100,6 +98,11 @@ class Setup:
         """How it learns."""
         return self.settings.training
 
+    @property
+    def place(self) -> machine.Device:
+        """The device itself."""
+        return self.world.device(self.device)
+
     def model(self, samples: int, threads: int | None = None) -> Neural:
         """The learner as it is now, as a model of maps."""
         return Neural(
@@ -124,6 +127,7 @@ def fit(
     device: str = "cpu",
     world: World = ALONE,
     start: Callable[[Learner], None] | None = None,
+    curves: Path | None = None,
 ) -> Learned:
     """Train a network; a run that was stopped goes on from its last saved state.
 
@@ -136,6 +140,7 @@ def fit(
         device: torch's name of what computes.
         world: this process among those of one run; the first one saves and judges.
         start: puts weights into the fresh network; None leaves those drawn by the seed.
+        curves: folder in which TensorBoard finds the log's figures too.
 
     Raises:
         ModelError: settings that cannot be, nothing to learn from, or a run that diverged.
@@ -143,10 +148,12 @@ def fit(
     """
     with machine.threads(settings.training.threads):
         setup = setup_of(settings, sampler, stacks, scale, folder, device, world, start)
-        state = state_.begin(setup.learner, setup.training, world.device(device), world)
+        state = state_.begin(setup.learner, setup.training, setup.place, world)
         kept = setup.keeper.resume(setup.learner, state) or {"validations": []}
         setup, minutes = _planned(setup, state, kept)
-        _run(setup, state, kept)
+        with board.board(curves if world.first else None, state.step) as write:
+            keeper = dataclasses.replace(setup.keeper, board=write)
+            _run(dataclasses.replace(setup, keeper=keeper), state, kept)
         facts = _finish(setup, state, kept) if world.first else {}
     return Learned(setup.learner, facts | minutes, setup.keeper.log)
 
@@ -215,7 +222,7 @@ def _planned(setup: Setup, state: State, kept: Json) -> tuple[Setup, Json]:
     if minutes is None:
         return setup, {}
     if "steps" not in kept:
-        kept["steps"] = int(ranks.told(_steps_in(setup, minutes), setup.world, _where(setup)))
+        kept["steps"] = int(ranks.told(_steps_in(setup, minutes), setup.world, setup.place))
         if setup.world.first:
             setup.keeper.save(setup.learner, state, kept)
     training = dataclasses.replace(setup.training, steps=kept["steps"], minutes=None)
@@ -230,7 +237,7 @@ def _steps_in(setup: Setup, minutes: float) -> int:
     trial = dataclasses.replace(setup.training, steps=TRIAL_STEPS, minutes=None)
     clock = time.process_time if setup.device == "cpu" else time.perf_counter
     marks = [clock()]
-    for _ in loop.fit(copy.learner, _asked(copy.source), trial, _where(setup)):
+    for _ in loop.fit(copy.learner, _asked(copy.source), trial, setup.place):
         marks.append(clock())
     each = (marks[-1] - marks[TRIAL_STEPS // 2]) / (TRIAL_STEPS - TRIAL_STEPS // 2)
     return max(1, int(60 * minutes / each))
@@ -240,19 +247,16 @@ def _asked(source: PatchSource) -> Callable[[int], Batch]:
     return lambda step: as_batch(*source.batch(step))
 
 
-def _where(setup: Setup) -> machine.Device:
-    return setup.world.device(setup.device)
-
-
 def _run(setup: Setup, state: State, kept: Json) -> None:
     """Train to the end, or until validations say stop."""
     training, first = setup.training, setup.world.first
-    with _prefetched(setup, state.step) as batches:
+    with Prefetched(_asked(setup.source), range(state.step, training.steps)) as made:
+        ready_ones = iter(made)
         steps = loop.fit(
             setup.learner,
-            batches,
+            lambda _: next(ready_ones),
             training,
-            _where(setup),
+            setup.place,
             state,
             setup.world,
             setup.settings.seed,
@@ -266,19 +270,11 @@ def _run(setup: Setup, state: State, kept: Json) -> None:
                 told.clear()
             stop = False
             if one.step % training.validate_every == 0 and one.step < training.steps:
-                stop = bool(ranks.told(_validate(setup, state, kept), setup.world, _where(setup)))
+                stop = bool(ranks.told(_validate(setup, state, kept), setup.world, setup.place))
             if first and one.step % training.checkpoint_every == 0:
                 setup.keeper.save(setup.learner, state, kept)
             if stop:
                 break
-
-
-@contextmanager
-def _prefetched(setup: Setup, step: int) -> Iterator[Callable[[int], Batch]]:
-    """Batches in the order of the steps, made while the network computes."""
-    with Prefetched(_asked(setup.source), range(step, setup.training.steps)) as made:
-        following = iter(made)
-        yield lambda _: next(following)
 
 
 def _line(told: Sequence[loop.Progress]) -> Json:
@@ -313,10 +309,8 @@ def _validate(setup: Setup, state: State, kept: Json) -> bool:
 
 def _done(validations: Sequence[Json], patience: int | None) -> bool:
     """Whether so many validations in a row have brought nothing better."""
-    if patience is None:
-        return False
     figures = [one["rmse_mg_c_ha"] for one in validations]
-    return len(figures) - 1 - figures.index(min(figures)) >= patience
+    return patience is not None and len(figures) - 1 - figures.index(min(figures)) >= patience
 
 
 def _finish(setup: Setup, state: State, kept: Json) -> Json:
@@ -326,12 +320,14 @@ def _finish(setup: Setup, state: State, kept: Json) -> Json:
     chosen = setup.training.patience is not None and best.is_file()
     if chosen:
         setup.learner.network.load_state_dict(tensors.read(best))
+    neural.round_to(setup.learner, setup.settings.storage)  # what is judged is what is kept
     setup.learner.network.eval()
     sampler, spec = setup.source.sampler, setup.source.inputs.features
     x, y = sampler.draw(setup.source.stacks, spec, Role.TRAIN, RANGE_PX)
     model = setup.model(setup.settings.samples)
     judged = setup.exam.judge(model, CARD_DRAWN_PX if model.generative else CARD_PX)
-    return card_.card(dataclasses.replace(model, learner=setup.learner)) | {
+    whole = dataclasses.replace(model, learner=setup.learner)
+    return neural.card(whole, setup.settings.storage) | {
         "label_range_mg_c_ha": [float(y.min()), float(y.max())],
         "feature_ranges": learned_ranges(x, spec.pixel_names),
         "training_pixels": int(setup.source.places.counts.sum()),

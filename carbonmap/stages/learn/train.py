@@ -11,6 +11,7 @@ from carbonmap.checkpoint import neural, tensors
 from carbonmap.errors import ModelError
 from carbonmap.io import files, output
 from carbonmap.io.output import Existing
+from carbonmap.learning import board as board_
 from carbonmap.learning import machine, ranks
 from carbonmap.learning.learner import Learner
 from carbonmap.learning.ranks import World
@@ -22,44 +23,66 @@ from carbonmap.stages.learn.keep import LOG
 from carbonmap.stages.learn.run import Learned
 
 
-def train(job: Job, out: Path, existing: Existing, device: str, start: Path | None) -> Report:
+def train(
+    job: Job,
+    out: Path,
+    existing: Existing,
+    device: str,
+    start: Path | None,
+    board: Path | None = None,
+) -> Report:
     """Train a network into a folder; see `carbonmap.stages.train.train`.
 
     The first process claims the folder, saves and reports; the others only share its steps.
     """
     name = machine.device_name(device)
+    if board is not None:
+        board_.require()
     run.require_possible(job.project.model)
     with ranks.joined(ranks.world_of(os.environ).device(name)) as world:
         if world.first:
-            return _lead(job, out, existing, name, start, world)
+            return _lead(job, out, existing, name, start, world, board)
         if ranks.told(0, world, world.device(name)):
             _learned(job, out, name, start, world)
         return Report("", {})
 
 
 def _lead(
-    job: Job, out: Path, existing: Existing, device: str, start: Path | None, world: World
+    job: Job,
+    out: Path,
+    existing: Existing,
+    device: str,
+    start: Path | None,
+    world: World,
+    board: Path | None,
 ) -> Report:
     with output.claim(out / checkpoint.MARK, job.origin, existing) as work:
         ranks.told(work is not None, world, world.device(device))
         if work is None:
             return up_to_date(out)
-        learned = _learned(job, out, device, start, world)
+        learned = _learned(job, out, device, start, world, board)
         stands, _ = job.split()
         work.begin_publishing()  # only now, so that the old model outlives a run that fails
         log = out / LOG
         files.write_text(log, learned.log.read_text(encoding="utf-8"))
-        weights = neural.write(out, learned.learner)
+        weights = neural.write(out, learned.learner, job.project.model.storage)
         return publish(job, work, out, stands, learned.facts, [weights, log])
 
 
-def _learned(job: Job, out: Path, device: str, start: Path | None, world: World) -> Learned:
+def _learned(
+    job: Job,
+    out: Path,
+    device: str,
+    start: Path | None,
+    world: World,
+    board: Path | None = None,
+) -> Learned:
     _, sampler = job.split()
     settings = job.project.model
     folder = output.work_folder(out / checkpoint.MARK)
     begin = None if start is None else starter(start)
     scale = label_scale(job.labels)
-    return run.fit(settings, sampler, job.stacks, scale, folder, device, world, begin)
+    return run.fit(settings, sampler, job.stacks, scale, folder, device, world, begin, board)
 
 
 def starter(path: Path) -> Callable[[Learner], None]:

@@ -1,0 +1,89 @@
+"""A model as a stage maps with it: how its maps are drawn, and how that is told."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from carbonmap import checkpoint
+from carbonmap.checkpoint import Checkpoint
+from carbonmap.errors import ModelError
+from carbonmap.io import raster
+from carbonmap.stages import common
+from carbonmap.types import Json
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A model, and how its maps are made.
+
+    Args:
+        loaded: the model.
+        folder: of it.
+        told: how a network draws, as `models.drawing.drawing` tells it; nothing of others.
+        workers: tiles at a time. A network computes the windows of all tiles side by side: one
+            more tile that is being read is enough, and others would only take memory.
+        stop: ends the tiles under way at their next window; None where a tile takes seconds.
+    """
+
+    loaded: Checkpoint
+    folder: Path
+    told: Json = field(default_factory=dict)
+    workers: int = common.WORKERS
+    stop: Callable[[], None] | None = None
+
+    @property
+    def origin(self) -> Json:
+        """What belongs to the origin of a map: another value makes another map."""
+        return {"drawing": self.told} if self.told else {}
+
+    @property
+    def tags(self) -> dict[str, str]:
+        """What a map's file says of it."""
+        tags = {key: str(value) for key, value in self.told.items() if value is not None}
+        return tags | ({"estimate": estimate(self.told)} if "samples" in self.told else {})
+
+
+def drawn(
+    folder: Path,
+    threads: int | None,
+    samples: int | None = None,
+    steps: int | None = None,
+    device: str | None = None,
+) -> Drawn:
+    """The model of a folder, drawing as a user wants it; what is None stays as its card says.
+
+    Args:
+        folder: what `train` wrote.
+        threads: of the CPU; None for every core.
+        samples: of a network that draws, the draws whose mean is the map.
+        steps: of a diffusion's sampler.
+        device: that a network computes on; the CPU if None.
+
+    Raises:
+        ModelError: an option says nothing to the model, or cannot be.
+    """
+    loaded = checkpoint.load(folder, threads)
+    if "network" not in loaded.card:
+        options = {"--samples": samples, "--steps": steps, "--device": device}
+        for option, value in options.items():
+            if value is not None:
+                kind = loaded.card["kind"]
+                raise ModelError(f"{option} says nothing to {kind}; leave it out")
+        return Drawn(loaded, folder, workers=threads or raster.cpu_threads())
+    from carbonmap.models import drawing  # only now: it brings torch
+    from carbonmap.models.neural import Neural
+
+    assert isinstance(loaded.model, Neural)  # what `checkpoint.load` makes of such a card
+    model = drawing.redrawn(loaded.model, samples, steps, device)
+    changed = dataclasses.replace(loaded, model=model)
+    return Drawn(changed, folder, drawing.drawing(model), stop=model.stop.set)
+
+
+def estimate(told: Json) -> str:
+    """What of a model's draws a map is, by what is told of it."""
+    if "samples" not in told:
+        return "from a model"
+    return "one draw of a model" if told["samples"] == 1 else f"mean of {told['samples']} draws"
