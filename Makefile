@@ -8,7 +8,7 @@ SHELL := /bin/sh
 .DELETE_ON_ERROR:
 
 help:
-	@echo "make demo       install, then map the carbon of a simulated county into demo/"
+	@echo "make demo       install, then map a simulated county by the shipped IIDM into demo/"
 	@echo "make test       install, then lint, check types and run the tests"
 	@echo "make lint       format, lint and types only"
 	@echo "make test-slow  tests that take minutes or gigabytes"
@@ -25,7 +25,7 @@ demo: .venv/installed
 	@find demo/labels demo/evaluation -name '*.png' | sort | sed 's/^/    /'
 
 test: lint
-	$(BIN)/python -m pytest -n 2
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2  # two workers, not two with all cores each
 
 lint: .venv/installed
 	$(BIN)/ruff format --check .

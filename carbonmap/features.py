@@ -7,19 +7,18 @@ rounds exactly are used (+ − × ÷ √), since trigonometric functions may dif
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from typing import Annotated, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import AfterValidator, Field, TypeAdapter
+from pydantic import AfterValidator, Field
 from pydantic.dataclasses import dataclass
 
 from carbonmap.errors import ModelError, nearest
-from carbonmap.settings import STRICT
+from carbonmap.settings import STRICT, Spec
 from carbonmap.terrain import HALO_PX, horn_gradient
-from carbonmap.types import Bands, Bool, Floats, Json
+from carbonmap.types import Bands, Bool, Floats
 from carbonmap.windows import window_sum
 
 BANDS = ("blue", "green", "red", "nir")
@@ -62,7 +61,7 @@ def _rising(radii: tuple[int, ...]) -> tuple[int, ...]:
 
 
 @dataclass(frozen=True, config=STRICT)
-class FeatureSpec:
+class FeatureSpec(Spec):
     """Which features a model sees; a layer of another kind of input it does not need.
 
     Args:
@@ -117,19 +116,6 @@ class FeatureSpec:
         if name == "elevation":
             return ("above",)
         return ("mean", "std") if self.spread else ("mean",)
-
-    def to_json(self) -> Json:
-        """Plain values, from which `from_json` makes the equal spec."""
-        return dict(json.loads(TypeAdapter(FeatureSpec).dump_json(self)))
-
-    @classmethod
-    def from_json(cls, value: object) -> FeatureSpec:
-        """A spec as `to_json` wrote it.
-
-        Raises:
-            ValueError: a key is unknown or a value impossible.
-        """
-        return TypeAdapter(cls).validate_json(json.dumps(value))
 
 
 def features(layers: Bands, spec: FeatureSpec, pixel_m: float) -> Floats:

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Sequence
 from typing import Annotated
 
 import numpy as np
-from pydantic import AfterValidator, Field, TypeAdapter
+from pydantic import AfterValidator, Field
 from pydantic.dataclasses import dataclass
 
 from carbonmap.features import FeatureSpec, features, strips
-from carbonmap.settings import STRICT
-from carbonmap.types import Bands, Floats, Json
+from carbonmap.settings import STRICT, Spec
+from carbonmap.types import Bands, Floats
 
 KNOWN = "known"
 """Name of the last channel: 1 where every layer is known, else 0."""
@@ -71,7 +70,7 @@ class Inputs:
 
 
 @dataclass(frozen=True, config=STRICT)
-class Normalisation:
+class Normalisation(Spec):
     """How channels are made alike and unlike each other, over the pixels that a model learned from.
 
         z = W (x − mean) / spread,   W = R^(−1/2), R the correlations of the channels
@@ -96,19 +95,6 @@ class Normalisation:
             raise ValueError(f"there are {wide} means and {len(self.spread)} spreads")
         if self.whitening and [wide] * wide != [len(row) for row in self.whitening]:
             raise ValueError(f"`whitening` should have {wide} rows of {wide} numbers")
-
-    def to_json(self) -> Json:
-        """Plain values, from which `from_json` makes the equal normalisation."""
-        return dict(json.loads(TypeAdapter(Normalisation).dump_json(self)))
-
-    @classmethod
-    def from_json(cls, value: object) -> Normalisation:
-        """A normalisation as `to_json` wrote it.
-
-        Raises:
-            ValueError: a key is unknown or a value impossible.
-        """
-        return TypeAdapter(cls).validate_json(json.dumps(value))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -7,9 +7,11 @@ import re
 from collections.abc import Iterator, Mapping
 from datetime import date, datetime, time
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
-from pydantic import AfterValidator, ConfigDict, ValidationInfo
+from pydantic import AfterValidator, ConfigDict, TypeAdapter, ValidationInfo
+
+from carbonmap.types import Json
 
 STRICT = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
 """No unknown key, no number in quotes, no 1.0 or true where a whole number belongs."""
@@ -18,6 +20,26 @@ STRICT = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
 def _resolved(path: Path, info: ValidationInfo) -> Path:
     folder = (info.context or {}).get("folder")
     return folder / path if folder else path
+
+
+T = TypeVar("T", bound="Spec")
+
+
+class Spec:
+    """What settings share that are kept as plain values: there and back."""
+
+    def to_json(self) -> Json:
+        """Plain values, from which `from_json` makes the equal settings."""
+        return dict(json.loads(TypeAdapter(type(self)).dump_json(self)))
+
+    @classmethod
+    def from_json(cls: type[T], value: object) -> T:
+        """Settings as `to_json` wrote them.
+
+        Raises:
+            ValueError: a key is unknown or a value impossible.
+        """
+        return TypeAdapter(cls).validate_json(json.dumps(value))
 
 
 ProjectPath = Annotated[Path, AfterValidator(_resolved)]

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Literal
 
-from pydantic import Field, TypeAdapter
+from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from carbonmap.settings import STRICT
-from carbonmap.types import Json
+from carbonmap.settings import Spec as Spec
 
 Depth = Literal[11, 16, 19]
 
@@ -28,25 +27,6 @@ LAYERS_OF = {
 }  # fmt: skip
 """Channels of each 3×3 convolution, 0 a max-pooling (Simonyan & Zisserman 2015, table 1: A, D, E);
 the pooling after the last convolution is left out, as nothing reads it here."""
-
-T = TypeVar("T", bound="Spec")
-
-
-class Spec:
-    """What all specifications share: plain values there and back."""
-
-    def to_json(self) -> Json:
-        """Plain values, from which `from_json` makes the equal specification."""
-        return dict(json.loads(TypeAdapter(type(self)).dump_json(self)))
-
-    @classmethod
-    def from_json(cls: type[T], value: Any) -> T:
-        """A specification as `to_json` wrote it.
-
-        Raises:
-            ValueError: a key is unknown or a value impossible.
-        """
-        return TypeAdapter(cls).validate_json(json.dumps(value))
 
 
 @dataclass(frozen=True, config=STRICT)

@@ -1,0 +1,55 @@
+"""The model that comes with carbonmap: small, data only, and made as its recipe says."""
+
+import itertools
+from pathlib import Path
+
+import pytest
+
+from carbonmap import checkpoint, config
+from carbonmap.io import output
+
+ROOT = Path(__file__).parents[1]
+FOLDER = ROOT / "pipelines" / "models" / "county-iidm"
+
+MOST_BYTES = 10_000_000
+"""Of a clone that many make for the code alone."""
+
+
+@pytest.fixture(scope="module")
+def card():
+    return output.require_complete(FOLDER / checkpoint.MARK, "model")["report"]
+
+
+def test_it_is_small_and_nothing_but_data():
+    files = {path.name: path.stat().st_size for path in FOLDER.iterdir()}
+    assert set(files) == {"model.json", "weights.safetensors", "split.parquet", "training.jsonl"}
+    assert sum(files.values()) < MOST_BYTES
+
+
+def test_it_loads_whole(card):
+    loaded = checkpoint.load(FOLDER)
+    assert loaded.card == card
+    assert (loaded.model.generative, loaded.model.pixel_m) == (True, 16.0)
+    assert loaded.model.layers == ("blue", "green", "red", "nir", "elevation")
+
+
+def test_its_recipe_asks_for_what_its_card_tells(card):
+    *_, words = config.recipe(ROOT / "pipelines" / "county_iidm.toml")
+    options = dict(itertools.pairwise(words))
+    told = {w.partition("=")[0]: w.partition("=")[2] for w in words if w.startswith("model.")}
+    assert (words[0], options["--model"]) == ("train", card["kind"])
+    assert card["budget_minutes"] == float(options["--minutes"])
+    assert card["network"]["storage"] == told["model.storage"]
+    assert card["network"]["samples"] == int(told["model.samples"])
+    diffusion = card["network"]["specs"]["diffusion"]
+    assert diffusion["weighting"] == told["model.diffusion.weighting"]
+    assert diffusion["steps"] == int(told["model.diffusion.steps"])
+
+
+def test_the_demo_predicts_with_it_on_land_that_it_never_saw(card):
+    steps = config.recipe(ROOT / "pipelines" / "demo.toml")
+    (predict,) = [words for words in steps if words[0] == "predict"]
+    assert Path(predict[predict.index("--model") + 1]) == FOLDER
+    shifted = config.recipe(ROOT / "pipelines" / "county_iidm.toml")[0]
+    assert int(shifted[shifted.index("--shift") + 1]) > 1024  # beyond the demo's own county
+    assert card["training_bounds"][0] > -140880.0  # where that ends in the east, m
