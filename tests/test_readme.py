@@ -42,6 +42,15 @@ def test_the_readmes_commands_are_the_contract():
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize("section", ["### Networks", "#### A smaller network"])
+def test_the_commands_on_networks_can_be_given(section, tmp_path):
+    """Only read, not run: they take an hour."""
+    found = commands(section)
+    assert found
+    for words in found:
+        Folder(tmp_path).run(*words[1:], "--print-config")
+
+
 def run(folder, count, replace=()):
     """The first `count` commands of the README in a folder."""
     for words in commands()[:count]:
