@@ -51,7 +51,7 @@ def measure(folder, month, row, seed, given):
     return (
         judged["one"]["rmse_mg_c_ha"],
         judged["mean"]["rmse_mg_c_ha"],
-        model["steps"],
+        model["training_steps"],
         model["parameters"],
         judged["mean"]["ssim"],
     )
