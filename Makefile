@@ -24,8 +24,9 @@ demo: .venv/installed
 	@echo "Pictures of the labels and of the errors:"
 	@find demo/labels demo/evaluation -name '*.png' | sort | sed 's/^/    /'
 
+# One thread for each of the two workers: torch would take all cores in both.
 test: lint
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2  # two workers, not two with all cores each
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
 
 lint: .venv/installed
 	$(BIN)/ruff format --check .
