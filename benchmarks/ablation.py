@@ -1,6 +1,6 @@
 """The paper's Table 1 on a simulated county: twelve networks, one split, one budget.
 
-    python benchmarks/ablation.py [--minutes 5] [--seeds 0,1,2] [--size 1024] [--scale tiny]
+    python benchmarks/ablation.py [--minutes 5] [--seeds 0,1,2] [--scale tiny] [--out FOLDER]
 
 Every row is `carbonmap compare` of its own preset, ``iidm:table1:NAME-tiny``. The four corners (no
 VGG or the distilled one, concatenation or attention) run at all seeds, the other rows at the first.
@@ -16,26 +16,9 @@ from pathlib import Path
 from bench_models import prepare
 from probe import carbonmap
 
-ROWS = (
-    "mask",
-    "vgg",
-    "vgg, kd-unet",
-    "kd-vgg",
-    "kd-vgg, kd-unet",
-    "kd-unet",
-    "attention",
-    "vgg, attention",
-    "vgg, kd-unet, attention",
-    "kd-vgg, attention",
-    "kd-vgg, kd-unet, attention",
-    "kd-unet, attention",
-)
+from carbonmap.networks.presets import TABLE1
+
 CORNERS = ("mask", "kd-vgg, kd-unet", "attention", "kd-vgg, kd-unet, attention")
-PAPER = (
-    0.1670, 0.1697, 0.1680, 0.1692, 0.1684, 0.1670,
-    0.1363, 0.1229, 0.1211, 0.1288, 0.1217, 0.1306,
-)  # fmt: skip
-"""RMSE of the paper's rows, 0–1 scale, data that nobody else has: the order is what compares."""
 
 
 def measure(folder, month, row, seed, given):
@@ -73,15 +56,15 @@ def main():
         folder.mkdir(parents=True, exist_ok=True)
         month = prepare(folder, Path("no data: the simulated county"))
         print("held-out RMSE, Mg C/ha; CPU minutes a network:", given.minutes)
-        for row, paper in zip(ROWS, PAPER, strict=True):
-            some = seeds if row in CORNERS else seeds[:1]
-            found = [measure(folder, month, row, seed, given) for seed in some]
+        for row in TABLE1:
+            some = seeds if row.name in CORNERS else seeds[:1]
+            found = [measure(folder, month, row.name, seed, given) for seed in some]
             one, mean = ([f[k] for f in found] for k in (0, 1))
             spread = f" ± {statistics.stdev(mean):.2f}" if len(mean) > 1 else ""
             print(
-                f"{row:<28} one draw {statistics.mean(one):6.2f}  "
+                f"{row.name:<28} one draw {statistics.mean(one):6.2f}  "
                 f"mean of 8 {statistics.mean(mean):6.2f}{spread:<7} SSIM {found[0][4]:.3f}  "
-                f"{found[0][3]:>9,} parameters {found[0][2]:>6,} steps  (paper {paper:.4f})",
+                f"{found[0][3]:>9,} parameters {found[0][2]:>6,} steps  (paper {row.rmse})",
                 flush=True,
             )
 
