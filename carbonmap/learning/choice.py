@@ -42,8 +42,8 @@ ROWS = {
 """The rows of the paper's tables as presets of the IIDM, at the paper's scale and at `tiny`'s:
 ``table1:kd-vgg, attention-tiny``."""
 
-PAPERS = ("paper", "idm")
-"""Presets that learn noise by L1, as in the papers; so do the rows of their tables."""
+PAPERS = ("paper", "idm", *(name for name in ROWS if not name.endswith("-tiny")))
+"""Presets that learn noise by L1, as in the papers."""
 
 
 def specs_for(
@@ -86,7 +86,9 @@ def _denoiser(preset: str, bands: int) -> IidmSpec:
 
 
 def _diffusion(preset: str) -> DiffusionSpec:
-    return diffusion.PAPER if preset in PAPERS or preset.startswith("table2") else DiffusionSpec()
+    """The papers' own for what is theirs, and for plain IDM at any size, which is known by it."""
+    theirs = preset in PAPERS or preset.startswith("table2:IDM")
+    return diffusion.PAPER if theirs else DiffusionSpec()
 
 
 def _unet(preset: str, bands: int) -> UnetSpec:
