@@ -8,17 +8,14 @@ import click
 
 from carbonmap import config
 from carbonmap.cli.group import main
-from carbonmap.cli.models import device_option, labels_option, with_training
+from carbonmap.cli.models import land_options, training_options, with_training
 from carbonmap.cli.options import (
     PATH,
     ProjectCommand,
-    dates_option,
     existing,
     json_option,
-    mask_option,
     output_option,
     overwrite_option,
-    region_option,
     show,
     with_project,
 )
@@ -52,18 +49,8 @@ DEFAULT = Distillation()
     "--block-steps", type=int, default=DEFAULT.block_steps, show_default=True, metavar="N",
     help="By which each block learns, before the whole is tuned.",
 )  # fmt: skip
-@click.option("--steps", type=int, metavar="N", help="Of the tuning.")
-@click.option(
-    "--minutes",
-    type=float,
-    metavar="M",
-    help="Of the tuning instead of steps: CPU time, on a GPU time by the clock.",
-)
-@labels_option
-@device_option
-@region_option
-@dates_option
-@mask_option
+@training_options
+@land_options
 @output_option("models/distilled", "Folder of the smaller model.")
 @overwrite_option
 @json_option

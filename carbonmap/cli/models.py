@@ -6,9 +6,11 @@ Each stage is imported by the command that runs it, since some take a second to 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
+from click.core import ParameterSource
 
 from carbonmap import config
 from carbonmap.cli.chain import names_of
@@ -29,29 +31,19 @@ from carbonmap.cli.options import (
 )
 from carbonmap.dates import parse_periods
 from carbonmap.errors import ConfigError
-from carbonmap.project import KINDS, Project
+from carbonmap.project import KINDS, NETWORKS, Project
 from carbonmap.stages import region as region_
 
-labels_option = click.option(
-    "--labels", type=PATH, default="labels", show_default=True, help="Folder of labels."
-)
 inputs_option = click.option(
     "--inputs",
     metavar="NAMES",
     callback=names_of,
     help="image,terrain by default; canopy-height can join.",
 )
-device_option = click.option(
-    "--device",
-    default="cpu",
-    show_default=True,
-    metavar="NAME",
-    help="That networks compute on: cpu, cuda, cuda:1, or auto.",
+preset_option = click.option(
+    "--preset", metavar="NAME", help="Size of networks: tiny (default), small, paper; idm."
 )
-network_options = options(
-    click.option(
-        "--preset", metavar="NAME", help="Size of networks: tiny (default), small, paper; idm."
-    ),
+training_options = options(
     click.option("--steps", type=int, metavar="N", help="Of a network's training."),
     click.option(
         "--minutes",
@@ -59,7 +51,45 @@ network_options = options(
         metavar="M",
         help="Of a network's training instead of steps: CPU time, on a GPU time by the clock.",
     ),
+    click.option(
+        "--device",
+        default="cpu",
+        show_default=True,
+        metavar="NAME",
+        help="That networks compute on: cpu, cuda, cuda:1, or auto.",
+    ),
 )
+land_options = options(
+    click.option(
+        "--labels", type=PATH, default="labels", show_default=True, help="Folder of labels."
+    ),
+    region_option,
+    dates_option,
+    mask_option,
+)
+
+ONLY_NETWORKS = ("preset", "steps", "minutes", "device", "vgg_weights", "board")
+"""Parameters that say nothing to a regressor."""
+
+
+def refuse_for_regressors(kinds: Sequence[str]) -> None:
+    """Refuse what was given for networks where there is none to heed it.
+
+    Args:
+        kinds: families of the models.
+
+    Raises:
+        ConfigError: an option would be ignored.
+    """
+    if not kinds or set(kinds) & set(NETWORKS):
+        return
+    context = click.get_current_context()
+    for parameter in context.command.params:
+        source = context.get_parameter_source(str(parameter.name))
+        if parameter.name in ONLY_NETWORKS and source is ParameterSource.COMMANDLINE:
+            raise ConfigError(
+                f"{parameter.opts[0]} says nothing to {', '.join(kinds)}; leave it out"
+            )
 
 
 def with_training(project: Project, steps: int | None, minutes: float | None) -> Project:
@@ -79,13 +109,13 @@ def with_training(project: Project, steps: int | None, minutes: float | None) ->
 @main.command(cls=ProjectCommand)
 @click.option("--model", "kind", type=click.Choice(KINDS), help="Family of the model.")
 @inputs_option
-@labels_option
 @click.option(
     "--seed",
     type=int,
     help="Of the draw of pixels and the model; the blocks have model.split.seed.",
 )
-@network_options
+@preset_option
+@training_options
 @click.option(
     "--vgg-weights",
     type=PATH,
@@ -98,10 +128,7 @@ def with_training(project: Project, steps: int | None, minutes: float | None) ->
     metavar="FOLDER",
     help="Write a network's log for TensorBoard too (the extra `tensorboard`).",
 )
-@device_option
-@region_option
-@dates_option
-@mask_option
+@land_options
 @output_option("models/model", "Folder of the model.")
 @overwrite_option
 @json_option
@@ -128,6 +155,7 @@ def train(
     """
     from carbonmap.stages import train as train_
 
+    refuse_for_regressors([project.model.kind])
     name, grid = region_.region_of(project, region)
     report = train_.train(
         with_training(project, steps, minutes),
@@ -189,12 +217,9 @@ def pairs(_: click.Context, __: click.Parameter, texts: tuple[str, ...]) -> list
     help="Of generative models, 8 at least; intervals by rank need 19.",
 )
 @inputs_option
-@labels_option
-@network_options
-@device_option
-@region_option
-@dates_option
-@mask_option
+@preset_option
+@training_options
+@land_options
 @output_option("comparison", "Folder of models, tables and figure.")
 @overwrite_option
 @json_option
@@ -221,6 +246,7 @@ def compare(
     """
     from carbonmap.stages.compare import run
 
+    refuse_for_regressors([] if loaded else [model.partition(":")[0] for model in models])
     name, grid = region_.region_of(project, region)
     report = run.compare(
         with_training(project, steps, minutes),
