@@ -218,7 +218,8 @@ def _text(out: Path, facts: Json) -> str:
         )
     if not judged["pixels"]:
         return f"{head}\n  the held-out blocks have no usable pixel, so nothing judges this model"
-    return (
-        f"{head}\n  held-out blocks ({facts['stands']['validation']:,} stands): "
-        f"{common.error_line(judged)}"
+    stands, all_px = facts["stands"]["validation"], facts.get("held_out_pixels", judged["pixels"])
+    some = (
+        f", parts with {judged['pixels'] / all_px:.0%} of it" if judged["pixels"] < all_px else ""
     )
+    return f"{head}\n  held-out blocks ({stands:,} stands{some}): {common.error_line(judged)}"

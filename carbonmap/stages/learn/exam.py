@@ -33,11 +33,13 @@ class Exam:
         sampler: grid, labels and roles.
         stacks: the region's layers with one image each.
         parts: image, usable pixels and place of each part, in the order of their lots.
+        pixels: usable ones in all, each image's.
     """
 
     sampler: Sampler
     stacks: Sequence[xr.Dataset]
     parts: tuple[tuple[int, int, Tile], ...]
+    pixels: int
 
     def judge(self, model: Neural, most_px: int) -> Errors:
         """Errors of the model's map on the first parts that hold about so many pixels."""
@@ -90,4 +92,4 @@ def exam_of(sampler: Sampler, stacks: Sequence[xr.Dataset], counts: Ints) -> Exa
             lot = float(fields.uniform(*place, fields.field_key(key, image)))
             ranked.append((lot, image, count, part))
     ranked.sort(key=lambda one: one[:2])
-    return Exam(sampler, stacks, tuple(one[1:] for one in ranked))
+    return Exam(sampler, stacks, tuple(one[1:] for one in ranked), int(counts.sum()))
