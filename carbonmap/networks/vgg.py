@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -40,6 +39,7 @@ class Trunk(nn.Module):
     def __init__(self, spec: VggSpec, bands: int) -> None:
         super().__init__()
         self.spec = spec
+        self.bands = bands
         layers: list[nn.Module] = []
         channels = bands
         for width in spec.layers:
@@ -96,10 +96,8 @@ class Trunk(nn.Module):
             ModelError: a convolution is missing, too many or of another shape, or a colour has no
                 band. Nothing has changed then.
         """
-        own = self.state_dict()
+        own, bands = self.state_dict(), self.bands
         given = {key: value for key, value in state.items() if key.startswith("features.")}
-        first: Any = self.features[0]
-        bands = first.in_channels
         if len(set(colours)) < 3 or not all(0 <= c < bands for c in colours):
             raise ModelError(
                 f"the bands of red, green and blue are {colours}; want three of 0 … {bands - 1}: "

@@ -198,7 +198,7 @@ def _planned(task: Task, setup: Setup, teacher: Teacher) -> Plan:
 def _begin_student(task: Task, setup: Setup, teacher: Teacher, plan: Plan, like: Model) -> None:
     """Project the teacher's weights, and train block after block."""
     settings, batch = task.settings, setup.training.batch
-    learner = learn.fresh(like, len(setup.source.inputs.channels))
+    learner = learn.fresh(like)
     student = phases.teacher_of(learner, settings.parts).network.to(task.device)
     measured, more = -(-settings.patches // batch), -(-HELD_PATCHES // batch)
     total = phases.count_blocks(teacher) * settings.block_steps

@@ -103,7 +103,7 @@ class Setup:
         """The device itself."""
         return self.world.device(self.device)
 
-    def model(self, samples: int, threads: int | None = None) -> Neural:
+    def model(self, samples: int) -> Neural:
         """The learner as it is now, as a model of maps."""
         return Neural(
             ready(self.learner),
@@ -114,7 +114,7 @@ class Setup:
             self.source.scale,
             samples,
             self.settings.seed,
-            threads or self.training.threads,
+            self.training.threads,
         )
 
 
@@ -170,7 +170,7 @@ def setup_of(
 ) -> Setup:
     """All that a run needs before its first step; see `fit`."""
     inputs, training = Inputs(settings.features.inputs), settings.training
-    learner = fresh(settings, len(inputs.channels))
+    learner = fresh(settings)
     if start is not None:
         start(learner)
     seen = survey(sampler, stacks, inputs, Role.TRAIN)
@@ -199,15 +199,16 @@ def require_possible(settings: Model) -> None:
         ModelError: as `fresh`, or the patch's edge does not suit the network.
     """
     bands = len(Inputs(settings.features.inputs).channels)
-    machine.require_fit(lambda: fresh(settings, bands), bands, settings.training.patch_px)
+    machine.require_fit(lambda: fresh(settings), bands, settings.training.patch_px)
 
 
-def fresh(settings: Model, bands: int) -> Learner:
+def fresh(settings: Model) -> Learner:
     """A learner with weights drawn by the seed, whatever was drawn before.
 
     Raises:
         ModelError: the preset, or a value that replaces one of its own, cannot be.
     """
+    bands = len(Inputs(settings.features.inputs).channels)
     specs = specs_for(settings.kind, settings.preset, bands, settings.network, settings.diffusion)
     with machine.seeded(settings.seed):
         return families.build(settings.kind, specs)
@@ -232,12 +233,10 @@ def _planned(setup: Setup, state: State, kept: Json) -> tuple[Setup, Json]:
 
 def _steps_in(setup: Setup, minutes: float) -> int:
     """How many steps fit into so many minutes of this machine, by a few steps of a copy."""
-    bands = len(setup.source.inputs.channels)
-    copy = dataclasses.replace(setup, learner=fresh(setup.settings, bands))
     trial = dataclasses.replace(setup.training, steps=TRIAL_STEPS, minutes=None)
     clock = time.process_time if setup.device == "cpu" else time.perf_counter
     marks = [clock()]
-    for _ in loop.fit(copy.learner, _asked(copy.source), trial, setup.place):
+    for _ in loop.fit(fresh(setup.settings), _asked(setup.source), trial, setup.place):
         marks.append(clock())
     each = (marks[-1] - marks[TRIAL_STEPS // 2]) / (TRIAL_STEPS - TRIAL_STEPS // 2)
     return max(1, int(60 * minutes / each))
@@ -269,12 +268,19 @@ def _run(setup: Setup, state: State, kept: Json) -> None:
                 setup.keeper.write(_line(told))
                 told.clear()
             stop = False
-            if one.step % training.validate_every == 0 and one.step < training.steps:
+            if _due(one.step, training):
                 stop = bool(ranks.told(_validate(setup, state, kept), setup.world, setup.place))
             if first and one.step % training.checkpoint_every == 0:
                 setup.keeper.save(setup.learner, state, kept)
             if stop:
                 break
+
+
+def _due(step: int, training: Training) -> bool:
+    """Whether a step is validated; the last one only where the best weights are chosen."""
+    if step == training.steps:
+        return training.patience is not None
+    return step % training.validate_every == 0
 
 
 def _line(told: Sequence[loop.Progress]) -> Json:
@@ -337,5 +343,6 @@ def _finish(setup: Setup, state: State, kept: Json) -> Json:
         "chosen_on_validation": chosen,
         "validations": kept["validations"],
         "validation": judged.to_json(model.scale),
+        "held_out_pixels": setup.exam.pixels,
         "validation_draws": setup.settings.samples if model.generative else 1,
     }
