@@ -75,9 +75,9 @@ class Normalisation(Spec):
 
         z = W (x − mean) / spread,   W = R^(−1/2), R the correlations of the channels
 
-    Bands resemble each other, and what tells one forest from another is their small differences:
-    standardised alone, a network needs thousands of steps to see them, whitened hundreds.
-    Zero-phase, so that a channel stays the one most like its layer (Bell & Sejnowski 1997).
+    Bands resemble each other, and what tells one forest from another is their small differences,
+    which a network must first learn to see where channels are standardised alone. Zero-phase, so
+    that a channel stays the one most like its layer (Bell & Sejnowski 1997).
 
     Args:
         mean: in the layers' own units, ``(channel,)``.
