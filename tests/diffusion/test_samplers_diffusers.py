@@ -5,6 +5,7 @@ Its tables are single precision and start at our level 1.
 
 from itertools import pairwise
 
+import diffusers
 import pytest
 import torch
 
@@ -12,10 +13,6 @@ from carbonmap.diffusion.objectives import denoiser, noise_of, target_of
 from carbonmap.diffusion.samplers import ddim, ddpm, dpm_solver_pp_2m
 from carbonmap.diffusion.schedules import gammas, sampling_gammas
 from carbonmap.diffusion.spec import PAPER, DiffusionSpec
-
-diffusers = pytest.importorskip(
-    "diffusers", reason="diffusers, an oracle of the development extra, is not installed"
-)
 
 LEVELS, STEPS = 2000, 20
 
