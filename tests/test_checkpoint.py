@@ -11,6 +11,7 @@ from carbonmap.features import FeatureSpec
 from carbonmap.grid import Grid
 from carbonmap.io import files, output
 from carbonmap.models.regressors import fit
+from tests.tampering import Bomb, change_card, replace_weights
 
 SPEC = FeatureSpec(inputs=("image", "terrain"), radii=(1,))
 GRID = Grid("EPSG:32612", 30.0, 0, 0, 12, 9)
@@ -33,21 +34,6 @@ def write(folder, model, **more):
 @pytest.fixture
 def folder(tmp_path):
     return write(tmp_path, learnt(), carbonmap="0.1.0")
-
-
-def tampered(folder, **changes):
-    """The card with other entries and everything else right."""
-    mark = json.loads((folder / MARK).read_text())
-    mark["report"] |= changes
-    (folder / MARK).write_text(json.dumps(mark))
-
-
-def replace_weights(folder, data):
-    """Other weights, and the card's hash made to agree."""
-    (folder / WEIGHTS).write_bytes(data)
-    mark = json.loads((folder / MARK).read_text())
-    mark["files"][WEIGHTS] = files.describe(folder / WEIGHTS)
-    (folder / MARK).write_text(json.dumps(mark))
 
 
 @pytest.mark.parametrize("kind", ["ols", "svr"])
@@ -104,37 +90,27 @@ def test_weights_of_another_model_are_refused(folder, tmp_path):
     (folder / WEIGHTS).write_bytes((other / WEIGHTS).read_bytes())
     with pytest.raises(ModelError, match="changed since"):
         checkpoint.load(folder)
-    replace_weights(folder, (other / WEIGHTS).read_bytes())
+    replace_weights(folder / WEIGHTS, (other / WEIGHTS).read_bytes())
     with pytest.raises(ModelError, match="SVR"):
         checkpoint.load(folder)
 
 
 def test_weights_for_other_features_are_refused(folder, tmp_path):
     other = write(tmp_path / "other", learnt(spec=FeatureSpec(inputs=("image",))))
-    replace_weights(folder, (other / WEIGHTS).read_bytes())
+    replace_weights(folder / WEIGHTS, (other / WEIGHTS).read_bytes())
     with pytest.raises(ModelError, match="features"):
         checkpoint.load(folder)
 
 
-class Bomb:
-    """Writes a file when it is unpickled."""
-
-    def __init__(self, path):
-        self.path = path
-
-    def __reduce__(self):
-        return (open, (str(self.path), "w"))
-
-
 def test_a_pickle_in_disguise_does_not_run_even_where_its_hash_agrees(folder):
-    replace_weights(folder, pickle.dumps(Bomb(folder / "trace")))
+    replace_weights(folder / WEIGHTS, pickle.dumps(Bomb(folder / "trace")))
     with pytest.raises(ModelError, match="could run code"):
         checkpoint.load(folder)
     assert not (folder / "trace").exists()
 
 
 def test_a_newer_format_is_refused_with_the_version_that_wrote_it(folder):
-    tampered(folder, model_format=checkpoint.FORMAT + 1, carbonmap="9.9")
+    change_card(folder, lambda c: c.update(model_format=checkpoint.FORMAT + 1, carbonmap="9.9"))
     with pytest.raises(ModelError, match=r"9\.9"):
         checkpoint.load(folder)
 
@@ -152,7 +128,7 @@ def test_a_newer_format_is_refused_with_the_version_that_wrote_it(folder):
     ],
 )
 def test_a_card_that_cannot_be_understood_says_where(folder, changes, says):
-    tampered(folder, **changes)
+    change_card(folder, lambda c: c.update(changes))
     with pytest.raises(ModelError, match=says):
         checkpoint.load(folder)
 

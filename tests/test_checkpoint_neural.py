@@ -26,6 +26,7 @@ from carbonmap.networks.rival_specs import GanSpec, VaeSpec
 from carbonmap.networks.specs import IidmSpec, UnetSpec
 from carbonmap.networks.unet import Unet
 from carbonmap.normalise import Inputs, Normalisation
+from tests.tampering import Bomb, change_card, replace_weights
 
 INPUTS = Inputs(("image", "terrain"))
 BANDS = len(INPUTS.channels)
@@ -70,21 +71,6 @@ def write_folder(folder, learner, storage="float32", **more):
 @pytest.fixture
 def folder(tmp_path):
     return write_folder(tmp_path, learnt(), carbonmap="0.1.0")
-
-
-def tampered(folder, change):
-    """The card after a change, and everything else right."""
-    mark = json.loads((folder / MARK).read_text())
-    change(mark["report"])
-    (folder / MARK).write_text(json.dumps(mark))
-
-
-def replace_weights(folder, data):
-    """Other weights, and the card's hash made to agree."""
-    (folder / NETWORK).write_bytes(data)
-    mark = json.loads((folder / MARK).read_text())
-    mark["files"][NETWORK] = files.describe(folder / NETWORK)
-    (folder / MARK).write_text(json.dumps(mark))
 
 
 def land(one):
@@ -162,7 +148,7 @@ def test_an_older_reader_knows_that_it_cannot_read_a_network(folder):
 
 
 def test_a_newer_format_is_refused_with_the_version_that_wrote_it(folder):
-    tampered(folder, lambda c: c.update(model_format=checkpoint.FORMAT + 1, carbonmap="9.9"))
+    change_card(folder, lambda c: c.update(model_format=checkpoint.FORMAT + 1, carbonmap="9.9"))
     with pytest.raises(ModelError, match=r"9\.9"):
         checkpoint.load(folder)
 
@@ -173,19 +159,9 @@ def test_a_truncated_file_is_refused_by_its_hash_and_where_that_agrees(folder, k
     (folder / NETWORK).write_bytes(data)
     with pytest.raises(ModelError, match="changed since"):
         checkpoint.load(folder)
-    replace_weights(folder, data)
+    replace_weights(folder / NETWORK, data)
     with pytest.raises(ModelError, match=NETWORK):
         checkpoint.load(folder)
-
-
-class Bomb:
-    """Writes a file when it is unpickled."""
-
-    def __init__(self, path):
-        self.path = path
-
-    def __reduce__(self):
-        return (open, (str(self.path), "w"))
 
 
 @pytest.mark.parametrize("made", ["pickle", "torch"])
@@ -196,7 +172,7 @@ def test_a_pickle_in_disguise_does_not_run(folder, tmp_path, made):
     else:
         torch.save({"weight": bomb}, tmp_path / "torch.pt")
         data = (tmp_path / "torch.pt").read_bytes()
-    replace_weights(folder, data)
+    replace_weights(folder / NETWORK, data)
     with pytest.raises(ModelError, match="could run code"):
         checkpoint.load(folder)
     assert not (tmp_path / "trace").exists()
@@ -216,7 +192,7 @@ def test_a_pickle_in_disguise_does_not_run(folder, tmp_path, made):
     ],
 )  # fmt: skip
 def test_an_absurd_header_is_refused(folder, data, says):
-    replace_weights(folder, data)
+    replace_weights(folder / NETWORK, data)
     with pytest.raises(ModelError, match=says):
         checkpoint.load(folder)
 
@@ -247,7 +223,7 @@ def other(state, how):
     ],
 )
 def test_weights_that_are_not_the_cards_are_refused_by_name(folder, how, says):
-    replace_weights(folder, save(other(load((folder / NETWORK).read_bytes()), how)))
+    replace_weights(folder / NETWORK, save(other(load((folder / NETWORK).read_bytes()), how)))
     with pytest.raises(ModelError, match=says):
         checkpoint.load(folder)
 
@@ -276,7 +252,7 @@ def test_weights_that_are_not_the_cards_are_refused_by_name(folder, how, says):
     ],
 )
 def test_a_card_that_cannot_be_understood_says_where(folder, change, says):
-    tampered(folder, change)
+    change_card(folder, change)
     with pytest.raises(ModelError, match=says) as caught:
         checkpoint.load(folder)
     assert MARK in str(caught.value) or "family" in str(caught.value)

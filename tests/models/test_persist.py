@@ -15,6 +15,7 @@ from carbonmap.errors import ModelError
 from carbonmap.features import FeatureSpec
 from carbonmap.models import persist
 from carbonmap.models.regressors import RECIPES, estimate, fit
+from tests.tampering import Bomb
 
 SPEC = FeatureSpec(inputs=("image",), radii=(), indices=False)
 
@@ -50,16 +51,6 @@ def test_another_process_writes_the_same_bytes():
     )
     mine = hashlib.sha256(persist.to_bytes(learnt("random-forest"))).hexdigest()
     assert done.stdout.strip() == mine
-
-
-class Bomb:
-    """Writes a file when it is unpickled."""
-
-    def __init__(self, path):
-        self.path = path
-
-    def __reduce__(self):
-        return (open, (str(self.path), "w"))
 
 
 @pytest.mark.parametrize("protocol", [0, 2, 5])
