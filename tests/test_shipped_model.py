@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from carbonmap import checkpoint, config
+from carbonmap.diffusion.spec import DiffusionSpec
 from carbonmap.io import output
 
 ROOT = Path(__file__).parents[1]
@@ -41,9 +42,8 @@ def test_its_recipe_asks_for_what_its_card_tells(card):
     assert card["budget_minutes"] == float(options["--minutes"])
     assert card["network"]["storage"] == told["model.storage"]
     assert card["network"]["samples"] == int(told["model.samples"])
-    diffusion = card["network"]["specs"]["diffusion"]
-    assert diffusion["weighting"] == told["model.diffusion.weighting"]
-    assert diffusion["steps"] == int(told["model.diffusion.steps"])
+    asked = DiffusionSpec(steps=int(told["model.diffusion.steps"]))
+    assert card["network"]["specs"]["diffusion"] == asked.to_json()
 
 
 def test_the_demo_predicts_with_it_on_land_that_it_never_saw(card):
