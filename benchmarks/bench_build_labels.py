@@ -28,6 +28,7 @@ from exactextract.raster import NumPyRasterSource
 from probe import carbonmap
 
 from carbonmap import config, landscape
+from carbonmap.cores import cpu_threads
 from carbonmap.coverage import Polygons
 from carbonmap.io import raster, vector
 from carbonmap.landscape import County, county_grid
@@ -44,7 +45,7 @@ COG = {
     "BLOCKSIZE": "512",
     "STATISTICS": "YES",
     "BIGTIFF": "IF_SAFER",
-    "NUM_THREADS": str(raster.cpu_threads()),  # as many as build-labels takes
+    "NUM_THREADS": str(cpu_threads()),  # as many as build-labels takes
 }
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import math
-import os
 import warnings
 import zlib
 from collections.abc import Iterator
@@ -331,13 +330,3 @@ def _encode(data: np.ndarray[Any, Any], grid: Grid, nodata: float) -> bytes:
         ) as out:
             out.write(data, 1)
         return bytes(memory.getbuffer())
-
-
-def cpu_threads() -> int:
-    """Threads for work whose result does not depend on them: the cores that this process may use.
-
-    A batch system pins a job to some of a machine's cores; more threads than those only wait.
-    """
-    if hasattr(os, "sched_getaffinity"):  # Linux
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

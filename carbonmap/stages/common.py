@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from carbonmap import progress
+from carbonmap.cores import cpu_threads
 from carbonmap.grid import Grid
 from carbonmap.io import files, maps, raster
 from carbonmap.io.cog import Sums
@@ -214,7 +215,7 @@ def write_maps(
 ) -> list[Path]:
     """Join the tiles of every map; the files still lack the mark that declares them whole."""
     parts = {t.name: t.grid for t in _full(list(tiles(grid, TILE_PX)), work)}
-    cores = threads or raster.cpu_threads()
+    cores = threads or cpu_threads()
     work.begin_publishing()
 
     def one(item: tuple[str, MapFile]) -> list[Path]:

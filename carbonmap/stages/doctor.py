@@ -19,6 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from carbonmap.cores import cpu_threads
+
 GB = 1024**3
 
 DISK_GB = 5
@@ -82,7 +84,7 @@ def diagnose() -> list[Check]:
         _disk("this folder", Path.cwd()),
         _disk("temporary folder", Path(tempfile.gettempdir())),
         _memory(),
-        Check("cores", "ok", str(cores())),
+        Check("cores", "ok", str(cpu_threads())),
         _font(),
     ]
 
@@ -223,12 +225,6 @@ def _limit(group: Path) -> int | None:
         if text.isdigit() and int(text) < 2**60:
             return int(text)
     return None
-
-
-def cores() -> int:
-    """Cores that this process may use."""
-    affinity = getattr(os, "sched_getaffinity", None)
-    return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
 def _font() -> Check:

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from carbonmap import checkpoint
 from carbonmap.checkpoint import Checkpoint
+from carbonmap.cores import cpu_threads
 from carbonmap.errors import ModelError
-from carbonmap.io import raster
 from carbonmap.stages import common
 from carbonmap.types import Json
 
@@ -72,7 +72,7 @@ def drawn(
             if value is not None:
                 kind = loaded.card["kind"]
                 raise ModelError(f"{option} says nothing to {kind}; leave it out")
-        return Drawn(loaded, folder, workers=threads or raster.cpu_threads())
+        return Drawn(loaded, folder, workers=threads or cpu_threads())
     from carbonmap.models import drawing  # only now: it brings torch
     from carbonmap.models.neural import Neural
 

@@ -13,6 +13,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass as settings
 
 from carbonmap import progress
+from carbonmap.cores import cpu_threads
 from carbonmap.dates import check_day
 from carbonmap.errors import GridMismatch, InputError
 from carbonmap.features import BANDS
@@ -186,7 +187,7 @@ def _ingest(
             lines = [f"{folder} is up to date", *_unrecorded(archive, region, info)]
             return Report("\n".join(lines), {"layer": info.name, "state": "up to date"})
         require_space(work, info.grid, max(1, len(info.bands)))
-        facts = _fill(work, info, sources, kind, warping, threads or raster.cpu_threads())
+        facts = _fill(work, info, sources, kind, warping, threads or cpu_threads())
         work.begin_publishing()
         data = folder / "data.zarr"
         replace_folder(work.folder / "data.zarr", data)

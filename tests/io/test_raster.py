@@ -12,6 +12,7 @@ from affine import Affine
 from rasterio.transform import from_origin
 
 from carbonmap import crs
+from carbonmap.cores import cpu_threads
 from carbonmap.errors import GridError, GridMismatch, InputError, MissingInput
 from carbonmap.grid import Grid
 from carbonmap.io import lattice, mosaic, raster
@@ -197,9 +198,9 @@ def test_files_that_are_not_north_up_are_never_joined(tmp_path):
 def test_threads_are_the_cores_that_the_process_may_use(monkeypatch):
     monkeypatch.setattr(os, "cpu_count", lambda: 96)
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {3, 5}, raising=False)
-    assert raster.cpu_threads() == 2
+    assert cpu_threads() == 2
     monkeypatch.delattr(os, "sched_getaffinity")
-    assert raster.cpu_threads() == 96
+    assert cpu_threads() == 96
 
 
 @pytest.mark.faults

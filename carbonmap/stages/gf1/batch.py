@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from carbonmap import progress
+from carbonmap.cores import cpu_threads
 from carbonmap.errors import (
     CarbonmapError,
     ConfigError,
@@ -17,7 +18,7 @@ from carbonmap.errors import (
     WriteError,
 )
 from carbonmap.grid import Grid
-from carbonmap.io import gf1, raster
+from carbonmap.io import gf1
 from carbonmap.io.output import Existing
 from carbonmap.models import omnicloud
 from carbonmap.stages.common import Report
@@ -65,7 +66,7 @@ def ingest_gf1(
     if options.cloud_weights is not None:
         omnicloud.require(options.cloud_weights)
     sources, aside = gf1.find_all(products), gf1.left_aside(products)
-    place, cores = Place(archive, region, grid), threads or raster.cpu_threads()
+    place, cores = Place(archive, region, grid), threads or cpu_threads()
     require_common(place, options)
     texts: list[str] = []
     done: list[Json] = []

@@ -9,10 +9,11 @@ import numpy as np
 
 from carbonmap import progress
 from carbonmap.composite import NO_SOURCE, Composite, Preference, compose
+from carbonmap.cores import cpu_threads
 from carbonmap.errors import InputError
 from carbonmap.grid import Grid
 from carbonmap.harmonise import Harmony
-from carbonmap.io import composed, output, raster, stac, store
+from carbonmap.io import composed, output, stac, store
 from carbonmap.io.composed import Draft
 from carbonmap.io.output import Existing, Work
 from carbonmap.io.store import WholeArray
@@ -60,7 +61,7 @@ def mosaic(
         OutputExists: the image is there, of other scenes or options.
     """
     todo = plans(archive, region, grid, periods)
-    cores = threads or raster.cpu_threads()
+    cores = threads or cpu_threads()
     made = [_mosaic(archive / region, plan, options, existing, cores) for plan in todo]
     stac.refresh(archive)
     return Report("\n".join(map(str, made)), {"mosaics": [one.data for one in made]})
