@@ -158,7 +158,8 @@ def encode(
         inputs: which channels.
         norm: theirs, but for `KNOWN`.
         pixel_m: edge of a pixel, m.
-        lost: channels that are given their mean everywhere, as if nothing were known of them.
+        lost: channels that are given what the others let expect, as if nothing were known of them:
+            with u standardised and Λ = WᵀW, ``u_lost = −Λ_ll⁻¹ Λ_lk u_kept``, 0 without whitening.
 
     Returns:
         Float32, ``(channel, row, col)`` in the order of ``inputs.channels``, within ±`CLIP`; 0 in
@@ -175,9 +176,23 @@ def encode(
         own = features(strip, spec, pixel_m)
         known = np.isfinite(own[0])
         own = np.clip((own - mean) / spread, -CLIP, CLIP)
-        own[hidden] = 0
+        own[hidden] = _expected(own, hidden, norm)
         out[:-1, rows] = np.where(known, _whitened(own, norm), np.float32(0))
         out[-1, rows] = known
+    return out
+
+
+def _expected(own: Floats, lost: Sequence[int], norm: Normalisation) -> Floats:
+    """Mean of some standardised channels given the others, ``(lost, row, col)``."""
+    out = np.zeros((len(lost), *own.shape[1:]), np.float32)
+    if norm.whitening and lost:
+        kept = [number for number in range(len(own)) if number not in lost]
+        joined = np.array(norm.whitening)
+        precision = joined.T @ joined
+        weights = -np.linalg.solve(precision[np.ix_(lost, lost)], precision[np.ix_(lost, kept)])
+        for plane, row in zip(out, weights, strict=True):
+            for weight, number in zip(row, kept, strict=True):
+                plane += np.float32(weight) * own[number]
     return out
 
 

@@ -28,7 +28,7 @@ Kind = Literal[
 
 KINDS: tuple[str, ...] = get_args(Kind)
 """Families of models: `models.regressors.RECIPES` has one recipe for each of the first four, and
-`learning.families` builds the others, which are networks."""
+`checkpoint.families` builds the others, which are networks."""
 
 NETWORKS: tuple[str, ...] = get_args(Family)
 """Those of them that are networks."""

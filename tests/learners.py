@@ -39,10 +39,10 @@ def noise(seed, batch=2, size=16):
     """A `Noise` that remembers what it was asked for."""
     asked = []
 
-    def field(name, channels):
+    def field(name, channels, stride=1):
         asked.append(name)
         random = torch.Generator().manual_seed(hash((seed, *name.encode())) % 2**40)
-        return torch.randn(batch, channels, size, size, generator=random)
+        return torch.randn(batch, channels, size // stride, size // stride, generator=random)
 
     field.asked = asked
     return field

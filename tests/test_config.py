@@ -333,7 +333,9 @@ def test_the_templates_examples_are_the_defaults(write):
     )
     project = load(write(KEY.sub(r"\1", template(region))))
     output = dataclasses.replace(project.output, threads=None)
-    training = dataclasses.replace(project.model.training, minutes=None, patience=None)
+    training = dataclasses.replace(
+        project.model.training, minutes=None, patience=None, learning_rate=None
+    )
     model = dataclasses.replace(project.model, training=training)
     assert (project.labels, model, output) == (Labels(), Model(), Output())
 

@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -8,6 +10,7 @@ from carbonmap.terrain import horn_gradient
 
 PIXEL_M = 16.0
 ALL = Inputs(("image", "terrain", "canopy-height"))
+IMAGE = Inputs(("image",))
 
 
 def land(inputs=ALL, shape=(20, 20), seed=0):
@@ -59,22 +62,80 @@ def test_what_lies_far_out_is_cut():
     assert (blue[2, 2], blue[3, 3]) == (CLIP, -CLIP)
 
 
+@pytest.mark.parametrize("lost", [[], ["red", "slope"]])
 @given(st.integers(1, 7), st.integers(1, 7), st.integers(0, 6), st.integers(0, 6))
-def test_a_part_is_encoded_as_it_is_in_the_whole(height, width, row, col):
+def test_a_part_is_encoded_as_it_is_in_the_whole(lost, height, width, row, col):
     seen = land()
     norm = learned(ALL, seen)
-    whole = encode(seen, ALL, norm, PIXEL_M)
+    whole = encode(seen, ALL, norm, PIXEL_M, lost)
     part = {k: v[row : row + height + 2, col : col + width + 2] for k, v in seen.items()}
-    found = encode(part, ALL, norm, PIXEL_M)
+    found = encode(part, ALL, norm, PIXEL_M, lost)
     assert found.tobytes() == whole[:, row : row + height, col : col + width].tobytes()
 
 
-def test_a_lost_channel_is_its_mean():
+def alike(count=400, seed=0):
+    """Four bands of so many pixels, each much like the next, without a spike to be cut."""
+    rng = np.random.default_rng(seed)
+    common = rng.uniform(0, 100, (1, count))
+    return {
+        name: (common + 20 * rng.uniform(0, k, (1, count))).astype(np.float32)
+        for k, name in enumerate(IMAGE.layers, 1)
+    }
+
+
+def standard(found, norm):
+    """Standardised channels, ``(channel, pixel)``, as they were before they were joined."""
+    return np.linalg.solve(norm.whitening, found[:-1].reshape(len(norm.mean), -1).astype(float))
+
+
+@pytest.mark.parametrize("lost", [["red"], ["blue", "nir"], ["green", "blue", "nir"]])
+def test_a_lost_channel_is_what_a_regression_on_the_others_expects(lost):
+    seen = alike()
+    norm = learned(IMAGE, seen)
+    own = standard(encode(seen, IMAGE, norm, PIXEL_M), norm)
+    found = standard(encode(seen, IMAGE, norm, PIXEL_M, lost), norm)
+    hidden = [name in lost for name in IMAGE.layers]
+    kept = np.logical_not(hidden)
+    weights = np.linalg.lstsq(own[kept].T, own[hidden].T)[0]
+    np.testing.assert_allclose(found[kept], own[kept], atol=1e-4)
+    np.testing.assert_allclose(found[hidden], weights.T @ own[kept], atol=1e-4)
+    assert found[hidden].std() > 0.5  # the others do tell much of it
+
+
+def test_what_is_lost_is_not_read():
+    seen = alike()
+    norm = learned(IMAGE, seen)
+    other = seen | {"red": 100 - seen["red"]}
+    one, two = (encode(land, IMAGE, norm, PIXEL_M, ["red"]) for land in (seen, other))
+    assert one.tobytes() == two.tobytes()
+
+
+def test_when_all_is_lost_every_channel_is_its_mean():
+    seen = alike()
+    found = encode(seen, IMAGE, learned(IMAGE, seen), PIXEL_M, IMAGE.layers)
+    assert (found[:-1] == 0).all()
+    assert (found[-1] == 1).all()
+
+
+@given(st.sets(st.sampled_from(ALL.channels[:-1])))
+def test_no_channels_spread_grows_by_what_is_lost(lost):
     seen = land()
-    norm = learned(ALL, seen)
-    found = encode(seen, ALL, norm, PIXEL_M, ["red"])
-    seen["red"] = np.full_like(seen["red"], norm.mean[2])
-    np.testing.assert_allclose(found, encode(seen, ALL, norm, PIXEL_M), atol=1e-4)
+    seen["green"] = seen["blue"] + 0.1 * seen["green"]  # as bands resemble each other
+    found = encode(seen, ALL, learned(ALL, seen), PIXEL_M, sorted(lost))[:-1].reshape(9, -1)
+    spread = found.std(axis=1)
+    assert (spread <= 1 + 1e-3).all()
+    assert (spread[[n not in lost for n in ALL.channels[:-1]]] > 0.3).all()
+    if not lost:
+        np.testing.assert_allclose(spread, 1, atol=1e-3)
+
+
+def test_without_whitening_a_lost_channel_is_its_mean_and_no_other_changes():
+    seen = land()
+    plain = dataclasses.replace(learned(ALL, seen), whitening=())
+    found = encode(seen, ALL, plain, PIXEL_M, ["red", "slope"])
+    want = encode(seen, ALL, plain, PIXEL_M)
+    want[[2, 5]] = 0
+    assert found.tobytes() == want.tobytes()
 
 
 @given(st.lists(st.integers(0, 30), min_size=1, max_size=6))

@@ -9,8 +9,6 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
-from carbonmap.errors import ModelError
-
 DECAY = 0.999
 """A mean over about 1,000 steps, a tenth of a short training; SR3's and IDM's 0.9999 needs more."""
 
@@ -46,22 +44,8 @@ class Ema:
         self._averaged.update_parameters(module)
 
     def state(self) -> dict[str, Tensor]:
-        """All that a resumed training needs, as tensors by name; they are not copies."""
+        """All that a resumed training puts back, by name: the mean's own tensors, no copies."""
         return dict(self._averaged.state_dict())
-
-    def load(self, state: dict[str, Tensor]) -> None:
-        """Go on from a `state`.
-
-        Raises:
-            ModelError: it is of another network.
-        """
-        try:
-            self._averaged.load_state_dict(state)
-        except RuntimeError as error:
-            raise ModelError(
-                f"the saved running mean does not fit this network: {error}; "
-                f"resume with the specification that it was trained with"
-            ) from error
 
     def copy_to(self, module: nn.Module) -> None:
         """Put the mean's values into a network of the same kind."""
@@ -77,8 +61,8 @@ class Ema:
         finally:
             _copy(own, _values(module))
 
-    def _average(self, means: Tensors, now: Tensors, updates: Tensor | int) -> None:
-        n = int(updates)
+    def _average(self, means: Tensors, now: Tensors, _: Tensor | int) -> None:
+        n = int(self._averaged.n_averaged)  # on the CPU; what is handed here may make a GPU wait
         if means[0].is_floating_point():
             torch._foreach_lerp_(means, now, 1 - min(self.decay, (1 + n) / (10 + n)))
         else:

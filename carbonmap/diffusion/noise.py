@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -35,8 +36,21 @@ def field(grid: Grid, seed: int, *names: str | int, channels: int) -> Tensor:
     return torch.from_numpy(out)
 
 
-def tiles_noise(grids: Sequence[Grid], seed: int, draw: int) -> Callable[[str, int], Tensor]:
-    """The noise of one draw of a batch of tiles: of a name and channels, the stacked fields.
+def coarser(grid: Grid, stride: int) -> Grid:
+    """The lattice places of one pixel in `stride` along each side, from the one that the grid's
+    first pixel is part of; how many of them follows from the grid's shape alone.
+    """
+    return dataclasses.replace(
+        grid,
+        row=grid.row // stride,
+        col=grid.col // stride,
+        height=grid.height // stride,
+        width=grid.width // stride,
+    )
+
+
+def tiles_noise(grids: Sequence[Grid], seed: int, draw: int) -> Callable[..., Tensor]:
+    """The noise of one draw of a batch of tiles, as `learning.learner.Noise` describes it.
 
     Args:
         grids: of the tiles, all of one shape.
@@ -47,7 +61,8 @@ def tiles_noise(grids: Sequence[Grid], seed: int, draw: int) -> Callable[[str, i
         A function to ``(tile, channel, row, col)``; the same name gives the same field.
     """
 
-    def noise(name: str, channels: int) -> Tensor:
-        return torch.stack([field(grid, seed, draw, name, channels=channels) for grid in grids])
+    def noise(name: str, channels: int, stride: int = 1) -> Tensor:
+        held = [coarser(grid, stride) for grid in grids]
+        return torch.stack([field(grid, seed, draw, name, channels=channels) for grid in held])
 
     return noise

@@ -44,12 +44,6 @@ def clean_of(prediction: Tensor, y: Tensor, gamma: Tensor, predicts: Predicts) -
     return signal * y - spread * prediction
 
 
-def noise_of(clean: Tensor, y: Tensor, gamma: Tensor) -> Tensor:
-    """The noise that a clean estimate leaves: ε = (y − √γ y₀)/√(1−γ)."""
-    signal, spread = _amplitudes(gamma)
-    return (y - signal * clean) / spread
-
-
 def denoiser(
     predict: Callable[[Tensor, Tensor], Tensor], predicts: Predicts
 ) -> Callable[[Tensor, Tensor], Tensor]:

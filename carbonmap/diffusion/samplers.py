@@ -24,6 +24,16 @@ Denoise = Callable[[Tensor, Tensor], Tensor]
 StepNoise = Callable[[int], Tensor]
 """Standard normal noise of the map's shape by number: 0 to start from, k for the k-th step."""
 
+Bounds = tuple[float | Tensor, float | Tensor] | None
+"""Least and largest clean value, of all pixels or of each; None for no bounds."""
+
+UNIT = (-1.0, 1.0)
+"""What labels lie within on the papers' scale."""
+
+Deterministic = Callable[[Denoise, Tensor, Sequence[float], Bounds], Iterator["Step"]]
+
+Ancestral = Callable[[Denoise, Tensor, Sequence[float], StepNoise, Bounds], Iterator["Step"]]
+
 
 @dataclass(frozen=True)
 class Step:
@@ -41,7 +51,7 @@ class Step:
 
 
 def ddpm(
-    denoise: Denoise, y: Tensor, gammas: Sequence[float], noise: StepNoise, clip: bool = True
+    denoise: Denoise, y: Tensor, gammas: Sequence[float], noise: StepNoise, bounds: Bounds = UNIT
 ) -> Iterator[Step]:
     """Ancestral sampler (Ho et al. 2020, eq. 6–7 with σ² = β̃), over any rising levels.
 
@@ -54,10 +64,10 @@ def ddpm(
         y: noise of unit variance at the first level.
         gammas: levels, rising, the last 1.
         noise: asked for k = 1, 2 … in turn, except for a step that ends at 1 and adds none.
-        clip: hold clean estimates within [−1, 1].
+        bounds: within which clean estimates are held; None lets them be.
     """
     for k, (now, then) in enumerate(pairwise(gammas), start=1):
-        clean = _estimate(denoise, y, now, clip)
+        clean = _estimate(denoise, y, now, bounds)
         alpha = now / then
         kept = math.sqrt(alpha) * (1 - then) / (1 - now)
         y = math.sqrt(then) * (1 - alpha) / (1 - now) * clean + kept * y
@@ -66,7 +76,9 @@ def ddpm(
         yield Step(then, y, clean)
 
 
-def ddim(denoise: Denoise, y: Tensor, gammas: Sequence[float], clip: bool = True) -> Iterator[Step]:
+def ddim(
+    denoise: Denoise, y: Tensor, gammas: Sequence[float], bounds: Bounds = UNIT
+) -> Iterator[Step]:
     """Deterministic sampler (Song et al. 2020, eq. 12 with η = 0); first order.
 
     The noise is taken from the clipped estimate, so that the two stay consistent; IDM's code does
@@ -76,17 +88,17 @@ def ddim(denoise: Denoise, y: Tensor, gammas: Sequence[float], clip: bool = True
         denoise: the clean estimate.
         y: noise of unit variance at the first level.
         gammas: levels, rising, the last 1.
-        clip: hold clean estimates within [−1, 1].
+        bounds: within which clean estimates are held; None lets them be.
     """
     for now, then in pairwise(gammas):
-        clean = _estimate(denoise, y, now, clip)
+        clean = _estimate(denoise, y, now, bounds)
         noise = (y - math.sqrt(now) * clean) / math.sqrt(1 - now)
         y = math.sqrt(then) * clean + math.sqrt(1 - then) * noise
         yield Step(then, y, clean)
 
 
 def dpm_solver_pp_2m(
-    denoise: Denoise, y: Tensor, gammas: Sequence[float], clip: bool = True
+    denoise: Denoise, y: Tensor, gammas: Sequence[float], bounds: Bounds = UNIT
 ) -> Iterator[Step]:
     """DPM-Solver++(2M), deterministic (Lu et al. 2022, algorithm 2, data prediction).
 
@@ -101,11 +113,11 @@ def dpm_solver_pp_2m(
         denoise: the clean estimate.
         y: noise of unit variance at the first level.
         gammas: levels, rising, the last 1.
-        clip: hold clean estimates within [−1, 1].
+        bounds: within which clean estimates are held; None lets them be.
     """
     last, rise = None, math.inf
     for now, then in pairwise(gammas):
-        clean = _estimate(denoise, y, now, clip)
+        clean = _estimate(denoise, y, now, bounds)
         h = _log_snr(then) - _log_snr(now)
         ahead = clean if last is None or then == 1 else clean + h / (2 * rise) * (clean - last)
         y = math.sqrt((1 - then) / (1 - now)) * y - math.sqrt(then) * math.expm1(-h) * ahead
@@ -113,37 +125,39 @@ def dpm_solver_pp_2m(
         last, rise = clean, h
 
 
-DETERMINISTIC: Mapping[str, Callable[[Denoise, Tensor, Sequence[float], bool], Iterator[Step]]] = {
+DETERMINISTIC: Mapping[str, Deterministic] = {
     "ddim": ddim,
     "dpm-solver++": dpm_solver_pp_2m,
 }
 """Samplers whose only noise is that of the start, by the specification's name."""
 
-ANCESTRAL: Mapping[
-    str, Callable[[Denoise, Tensor, Sequence[float], StepNoise, bool], Iterator[Step]]
-] = {"ddpm": ddpm}
+ANCESTRAL: Mapping[str, Ancestral] = {"ddpm": ddpm}
 """Samplers that take noise at every step, by the specification's name."""
 
 
-def sample(spec: DiffusionSpec, denoise: Denoise, noise: StepNoise) -> Iterator[Step]:
+def sample(
+    spec: DiffusionSpec, denoise: Denoise, noise: StepNoise, bounds: Bounds = None
+) -> Iterator[Step]:
     """The steps of the specified sampler; the last one's `y` is the map.
 
     Args:
         spec: sampler, its steps and their levels, and whether to clip.
         denoise: the clean estimate.
         noise: 0 gives the start, the others the noise of the steps, where they take any.
+        bounds: of clean estimates, where they are others than the specification's and it clips.
     """
+    held = bounds if bounds and spec.clip else spec.bounds
     levels = sampling_gammas(spec)
     if spec.sampler in ANCESTRAL:
-        return ANCESTRAL[spec.sampler](denoise, noise(0), levels, noise, spec.clip)
-    return DETERMINISTIC[spec.sampler](denoise, noise(0), levels, spec.clip)
+        return ANCESTRAL[spec.sampler](denoise, noise(0), levels, noise, held)
+    return DETERMINISTIC[spec.sampler](denoise, noise(0), levels, held)
 
 
-def _estimate(denoise: Denoise, y: Tensor, gamma: float, clip: bool) -> Tensor:
-    """The clean estimate, clipped if asked."""
+def _estimate(denoise: Denoise, y: Tensor, gamma: float, bounds: Bounds) -> Tensor:
+    """The clean estimate, held within bounds if asked."""
     level = torch.full((len(y),), gamma, dtype=y.dtype, device=y.device)
     clean = denoise(y, level)
-    return clean.clamp(-1, 1) if clip else clean
+    return torch.clip(clean, *bounds) if bounds else clean  # type: ignore[arg-type]
 
 
 def _log_snr(gamma: float) -> float:

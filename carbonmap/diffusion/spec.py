@@ -7,8 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from carbonmap.networks.specs import Spec
-from carbonmap.settings import STRICT
+from carbonmap.settings import STRICT, Spec
 
 Predicts = Literal["noise", "v", "clean"]
 """What the network's output means: ε, v = √γ ε − √(1−γ) y₀, or y₀ itself."""
@@ -17,6 +16,9 @@ Weighting = Literal["none", "clean", "min-snr"]
 """How much a noise level counts in the loss; see `DiffusionSpec`."""
 
 Sampler = Literal["ddim", "ddpm", "dpm-solver++"]
+
+MOST_LEVELS = 100_000
+"""Fifty times the papers' T: a schedule is a table of them, which a model's card could ask for."""
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -39,11 +41,16 @@ class DiffusionSpec(Spec):
         sampler: see `samplers`.
         steps: of the sampler.
         spacing: of its levels in t, "quadratic" or "uniform"; see `schedules.sampling_gammas`.
-        clip: hold each step's clean estimate within [−1, 1].
+        clip: hold each step's clean estimate within what a label can be.
+        centre: of the labels, on the target's scale from −1 to 1: the map that is noised is
+            ``y₀ = (target − centre) / spread``.
+        spread: of the labels, likewise. The papers noise the target itself; where most land holds a
+            tenth of the densest stand's carbon, its standard deviation is then a seventh of the
+            noise's, and what tells one forest from another weighs next to nothing in the loss.
     """
 
     schedule: Literal["linear", "cosine"] = "cosine"
-    levels: Annotated[int, Field(ge=100)] = 2000
+    levels: Annotated[int, Field(ge=100, le=MOST_LEVELS)] = 2000
     predicts: Predicts = "v"
     loss: Literal["l1", "l2"] = "l2"
     weighting: Weighting = "none"
@@ -51,11 +58,25 @@ class DiffusionSpec(Spec):
     steps: Annotated[int, Field(ge=1)] = 20
     spacing: Literal["quadratic", "uniform"] = "quadratic"
     clip: bool = True
+    centre: Annotated[float, Field(ge=-1, le=1)] = 0.0
+    spread: Annotated[float, Field(gt=0)] = 1.0
+
+    @property
+    def bounds(self) -> tuple[float, float] | None:
+        """Least and largest clean value; None where estimates are not clipped."""
+        if not self.clip:
+            return None
+        return (-1 - self.centre) / self.spread, (1 - self.centre) / self.spread
 
     def __post_init__(self) -> None:
         if self.steps > self.levels:
             raise ValueError(
                 f"`steps` is {self.steps}, more than the {self.levels} `levels`; take fewer steps"
+            )
+        if (self.predicts, self.weighting) == ("noise", "clean"):
+            raise ValueError(
+                '`weighting` "clean" of predicted noise weighs a level by (1 − γ)/γ, which has no '
+                'bound; predict "v", or take "min-snr"'
             )
 
 

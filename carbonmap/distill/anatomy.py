@@ -71,7 +71,8 @@ def _iidm(iidm: Iidm) -> Anatomy:
         )
     links, blocks, copied = _condition(iidm)
     silenced: list[nn.Linear] = []
-    links += _stage("down0", iidm.first, (FEATURES, INPUT), 0)
+    given = (FEATURES, INPUT) if FEATURES in blocks else (INPUT,)
+    links += _stage("down0", iidm.first, given, 0)
     blocks["down0"] = (iidm.first,)
     for level, fall in enumerate(iidm.encoder, 1):
         stage = cast(Fall, fall).stage
@@ -95,7 +96,10 @@ def _iidm(iidm: Iidm) -> Anatomy:
 def _condition(
     iidm: Iidm,
 ) -> tuple[list[Link], dict[str, tuple[nn.Module, ...]], list[nn.Module]]:
-    """Links and blocks of f⁰ and fⁱ, and what of them stays as it is."""
+    """Links and blocks of f⁰ and fⁱ, and what of them stays as it is.
+
+    Without a trunk f⁰ is such, and the network is given it as it is given the noisy map.
+    """
     links: list[Link] = []
     blocks: dict[str, tuple[nn.Module, ...]] = {}
     copied: list[nn.Module] = []
@@ -110,7 +114,7 @@ def _condition(
             blocks[FEATURES] = (pyramid.lateral,)
         case DoubleConv() as double:
             copied.append(double)
-    before = FEATURES
+    before = FEATURES if FEATURES in blocks else INPUT
     for level, halve in enumerate(iidm.halve, 1):
         layers = cast(nn.Sequential, halve)
         links.append(rectified(f"f{level}", f"f{level}", layers, (before,), level))

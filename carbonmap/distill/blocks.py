@@ -26,7 +26,7 @@ from carbonmap.distill.covariance import Tap, centred, listening
 from carbonmap.distill.links import Link
 from carbonmap.distill.pca import Basis
 from carbonmap.distill.transfer import frame, matched
-from carbonmap.learning.diffusion import filled
+from carbonmap.learning.diffusion import clean_map
 from carbonmap.learning.learner import Batch
 
 B = TypeVar("B")
@@ -47,13 +47,13 @@ def noisy(batches: Iterable[Batch], spec: DiffusionSpec, generator: Generator) -
     """Batches as a denoiser learns from them: y_t = √γ y₀ + √(1 − γ) ε, γ drawn for each map.
 
     Args:
-        batches: patches; weights tell where y₀ is known (`filled`), and weigh nothing, as the
+        batches: patches; weights tell where y₀ is known (`clean_map`), and weigh nothing, as the
             teacher, not the label, is the target.
-        spec: whose noise levels are drawn as `learning.diffusion` draws them.
+        spec: on whose scale y₀ is, and whose noise levels are drawn as in training.
         generator: of γ and ε, on the CPU, so that every device sees the same.
     """
     for batch in batches:
-        clean = filled(batch.target, batch.weight)
+        clean = clean_map(batch, spec)
         gamma = draw_gammas(spec, len(clean), generator).to(clean)
         noise = torch.randn(clean.shape, generator=generator).to(clean)
         yield batch.condition, noised(clean, noise, gamma), gamma
@@ -67,7 +67,6 @@ def distil_blocks(
     batches: Iterator[B],
     held: Sequence[B],
     settings: Blockwise,
-    first: int = 0,
     passed: Collection[str] = (),
 ) -> Iterator[tuple[LayerReport, ...]]:
     """Train a student's blocks in the order in which they run, earlier ones held.
@@ -85,7 +84,6 @@ def distil_blocks(
         batches: without end; each block takes ``settings.steps``.
         held: on which to report.
         settings: of each block.
-        first: index of the block to begin with, as when resuming after a report.
         passed: blocks that are not trained: held by `transfer`, or trained by `distil_trunk`.
 
     Yields:
@@ -97,7 +95,7 @@ def distil_blocks(
     """
     large, small = matched(teacher, student)
     todo = [(name, modules) for name, modules in small.blocks.items() if name not in passed]
-    for name, modules in todo[first:]:
+    for name, modules in todo:
         links = [link for link in small.links if link.block == name and not link.space]
         block = _Block(links, large.taps, bases)
 

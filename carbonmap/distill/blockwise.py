@@ -18,8 +18,7 @@ from torch import Tensor, nn
 
 from carbonmap.distill.covariance import centred
 from carbonmap.errors import ModelError
-from carbonmap.networks.specs import Spec
-from carbonmap.settings import STRICT
+from carbonmap.settings import STRICT, Spec
 
 
 @dataclass(frozen=True, config=STRICT)

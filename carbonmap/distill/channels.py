@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from math import ceil, lcm
 
@@ -13,8 +13,8 @@ from carbonmap.distill.anatomy import anatomy
 from carbonmap.distill.covariance import Moments
 from carbonmap.distill.pca import VARIANCE, eigenbasis, explained, explained_apart, fewest
 from carbonmap.errors import ModelError
-from carbonmap.networks.specs import IidmSpec, Spec, UnetSpec, VggSpec
-from carbonmap.settings import STRICT
+from carbonmap.networks.specs import IidmSpec, UnetSpec, VggSpec
+from carbonmap.settings import STRICT, Spec
 
 MULTIPLE = 4
 """Widths of levels are rounded up to whole multiples of it: the paper's 44 … 704 are such, though
@@ -45,22 +45,26 @@ class Choice(Spec):
 
 
 def choose(
-    network: nn.Module, moments: Mapping[str, Moments], variance: float = VARIANCE
+    network: nn.Module,
+    moments: Mapping[str, Moments],
+    variance: float = VARIANCE,
+    held: Collection[str] = (),
 ) -> list[Choice]:
     """A choice for each layer of a network whose channels are free.
 
     Args:
         network: the teacher.
         moments: of its `taps_of`.
-        variance: share that the channels must exceed, by the global basis (METHOD: eq. 14 promises
-            more than one basis keeps, and is bounded by the pixels of deep layers).
+        variance: share that the channels must exceed, by the global basis: eq. 14 promises more
+            than one basis keeps, and is bounded by the pixels of deep layers.
+        held: blocks that stay as they are, of whose layers nothing is asked.
 
     Raises:
         ModelError: a layer's features never vary, or `variance` is no share.
     """
     chosen = []
     for link in anatomy(network).links:
-        if link.own:
+        if link.own and link.block not in held:
             seen = moments[link.name]
             if not seen.varied:
                 raise ModelError(
@@ -74,16 +78,12 @@ def choose(
     return chosen
 
 
-def level_widths(
-    choices: Iterable[Choice], *, multiple: int = MULTIPLE, doubling: bool = False
-) -> tuple[int, ...]:
+def level_widths(choices: Iterable[Choice], *, multiple: int = MULTIPLE) -> tuple[int, ...]:
     """One width a level: the most that any of its layers, down or up, must keep, so that skips fit.
 
     Args:
         choices: of a U-Net's layers; those without a level are passed over.
         multiple: to which widths are rounded up, though never past the teacher's.
-        doubling: whether each level has twice the width of the one above, as the paper's 44, 88 …
-            704 have; the finest is then the least that gives every level enough.
 
     Returns:
         Widths, the finest level first.
@@ -99,12 +99,7 @@ def level_widths(
             limits[choice.level] = choice.channels
     if not most:
         raise ModelError("no layer belongs to a level: give the choices of a U-Net")
-    if doubling:
-        finest = max(ceil(kept / 2**level) for level, kept in most.items())
-        widths = {level: _up(finest, multiple) * 2**level for level in most}
-    else:
-        widths = {level: _up(kept, multiple) for level, kept in most.items()}
-    return tuple(min(widths[level], limits[level]) for level in sorted(widths))
+    return tuple(min(_up(most[level], multiple), limits[level]) for level in sorted(most))
 
 
 def distilled_vgg(spec: VggSpec, choices: Sequence[Choice]) -> VggSpec:
@@ -116,16 +111,12 @@ def distilled_vgg(spec: VggSpec, choices: Sequence[Choice]) -> VggSpec:
     return replace(spec, channels=tuple(choice.kept for choice in choices))
 
 
-def distilled_unet(
-    spec: UnetSpec, choices: Iterable[Choice], *, doubling: bool = False
-) -> UnetSpec:
+def distilled_unet(spec: UnetSpec, choices: Iterable[Choice]) -> UnetSpec:
     """The same U-Net with one width a level."""
-    return replace(spec, widths=level_widths(choices, doubling=doubling))
+    return replace(spec, widths=level_widths(choices))
 
 
-def distilled_spec(
-    spec: IidmSpec, choices: Sequence[Choice], *, doubling: bool = False
-) -> IidmSpec:
+def distilled_spec(spec: IidmSpec, choices: Sequence[Choice]) -> IidmSpec:
     """The same denoiser with a trunk and a U-Net as small as the choices allow.
 
     Choices without a level are its trunk's; where there are none, the trunk stays as it is. Widths
@@ -134,7 +125,7 @@ def distilled_spec(
     trunk = [choice for choice in choices if choice.level is None]
     vgg = distilled_vgg(spec.vgg, trunk) if spec.vgg and trunk else spec.vgg
     if len(trunk) < len(choices):
-        widths = level_widths(choices, multiple=lcm(MULTIPLE, spec.heads), doubling=doubling)
+        widths = level_widths(choices, multiple=lcm(MULTIPLE, spec.heads))
         return replace(spec, vgg=vgg, widths=widths)
     return replace(spec, vgg=vgg)
 

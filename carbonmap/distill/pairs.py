@@ -60,7 +60,6 @@ def distil_trunk(
     batches: Iterator[Tensor],
     held: Sequence[Tensor],
     settings: Blockwise,
-    first: int = 1,
 ) -> Iterator[LayerReport]:
     """Train enc_N and dec_N for N = 1, 2, …, the earlier pairs held; a report after each.
 
@@ -78,15 +77,13 @@ def distil_trunk(
         batches: images, ``(batch, band, row, col)``; each pair takes ``settings.steps`` of them.
         held: images on which to report.
         settings: of each pair.
-        first: the pair to begin with; those before it were trained earlier, as when resuming from
-            the student and decoders as they were after a report.
 
     Raises:
         ModelError: batches end too soon, or a loss is not finite.
     """
     names = [link.name for link in of_trunk(student).links]
     theirs, ours = stages_of(teacher), stages_of(student)
-    for n in range(first, len(ours) + 1):
+    for n in range(1, len(ours) + 1):
         pair = _Pair(
             names[:n], theirs[:n], ours[:n], list(decoders)[:n], bases, settings.rebuilding
         )

@@ -107,11 +107,6 @@ def fewest(curve: Tensor, variance: float) -> int:
     return min(int((curve <= variance).sum()) + 1, len(curve))
 
 
-def channels_for(moments: Moments, variance: float = VARIANCE) -> int:
-    """C_e: the fewest channels of the global basis that explain more than `variance`."""
-    return fewest(explained(eigenbasis(moments), moments), variance)
-
-
 def _require_variance(moments: Moments) -> None:
     if not moments.varied:
         raise ModelError(

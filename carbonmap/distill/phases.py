@@ -143,8 +143,7 @@ def plan_of(teacher: Teacher, inputs: Iterable[Inputs], variance: float = VARIAN
         ModelError: a layer's features never vary, or `variance` is no share.
     """
     moments = observe(lambda one: teacher.network(*one), anatomy(teacher.network).taps, inputs)
-    own = {link.name for link in anatomy(teacher.network).links if link.block not in teacher.held}
-    choices = [c for c in choose(teacher.network, moments, variance) if c.name in own]
+    choices = choose(teacher.network, moments, variance, teacher.held)
     return Plan(tuple(choices), {name: eigenbasis(seen) for name, seen in moments.items()})
 
 

@@ -33,6 +33,24 @@ def require() -> Callable[..., Any]:
     return SummaryWriter
 
 
+def require_folder(folder: Path) -> None:
+    """Refuse what can be no folder of curves before anything is read.
+
+    Raises:
+        ModelError: it is a file, or cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _unwritable(folder, error) from error
+
+
+def _unwritable(folder: Path, error: OSError) -> ModelError:
+    return ModelError(
+        f"--tensorboard {str(folder)!r} cannot be written ({error.strerror}); give a folder"
+    )
+
+
 def scalars(line: Json) -> dict[str, float]:
     """The figures of a line by name, those of a table as ``table/name``; its step is left out."""
     found: dict[str, float] = {}
@@ -55,13 +73,16 @@ def board(folder: Path | None, step: int) -> Iterator[Write | None]:
             last saved, is hidden.
 
     Raises:
-        ModelError: TensorBoard is not installed.
-        OSError: it cannot be written.
+        ModelError: TensorBoard is not installed, or the folder cannot be written.
     """
     if folder is None:
         yield None
         return
-    with require()(str(folder), purge_step=step + 1) as writer:
+    try:
+        opened = require()(str(folder), purge_step=step + 1)
+    except OSError as error:
+        raise _unwritable(folder, error) from error
+    with opened as writer:
 
         def write(line: Json) -> None:
             for name, figure in scalars(line).items():

@@ -10,7 +10,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from carbonmap.diffusion import objectives
-from carbonmap.diffusion.samplers import sample
+from carbonmap.diffusion.samplers import Bounds, sample
 from carbonmap.diffusion.schedules import draw_gammas
 from carbonmap.diffusion.spec import DiffusionSpec
 from carbonmap.errors import ModelError
@@ -18,11 +18,6 @@ from carbonmap.learning.learner import Batch, Noise, Part
 from carbonmap.learning.regression import squared_error
 from carbonmap.networks.iidm import Iidm
 from carbonmap.networks.unet import Unet
-
-REACH = 4.0
-"""Standard deviations of the residual that become 1. Samplers hold clean maps within [−1, 1], and
-of a normal residual 6 in 100,000 pixels lie further out; it makes the spread 0.25, for which
-`schedules.sampling_gammas` was found good."""
 
 FORGET = 0.01
 """Share of the residual's variance that a step replaces: over about 100 steps the mean changes
@@ -46,6 +41,11 @@ def filled(values: Tensor, weight: Tensor) -> Tensor:
     known = torch.where(weight > 0, values, 0)
     mean = known.sum((1, 2, 3), keepdim=True) / weight.sum((1, 2, 3), keepdim=True).clamp(min=1)
     return torch.where(weight > 0, values, mean)
+
+
+def clean_map(batch: Batch, spec: DiffusionSpec) -> Tensor:
+    """y₀ = (target − centre) / spread of a batch, known everywhere (`filled`)."""
+    return (filled(batch.target, batch.weight) - spec.centre) / spec.spread
 
 
 def denoising_loss(
@@ -73,7 +73,11 @@ def denoising_loss(
 
 
 def sampled(
-    network: Iidm, spec: DiffusionSpec, condition: Tensor, noises: Sequence[Noise]
+    network: Iidm,
+    spec: DiffusionSpec,
+    condition: Tensor,
+    noises: Sequence[Noise],
+    bounds: Bounds = None,
 ) -> Iterator[Tensor]:
     """One map for each noise, ``(batch, 1, row, col)``; the condition's features are shared.
 
@@ -86,7 +90,7 @@ def sampled(
 
     denoise = objectives.denoiser(predict, spec.predicts)
     for noise in noises:
-        for step in sample(spec, denoise, partial(_step_noise, noise)):
+        for step in sample(spec, denoise, partial(_step_noise, noise), bounds):
             final = step.y
         yield final
 
@@ -118,7 +122,7 @@ class Diffusion:
         return (Part("denoiser", self.network, self._loss),)
 
     def _loss(self, batch: Batch, random: Generator) -> Tensor:
-        clean = filled(batch.target, batch.weight)
+        clean = clean_map(batch, self.spec)
         return denoising_loss(self.network, self.spec, batch.condition, clean, batch.weight, random)
 
     def draw(self, condition: Tensor, noise: Noise) -> Tensor:
@@ -128,7 +132,7 @@ class Diffusion:
     def draws(self, condition: Tensor, noises: Sequence[Noise]) -> Iterator[Tensor]:
         """One map for each noise, each as `draw` gives it; what they share is computed once."""
         for drawn in sampled(self.network, self.spec, condition, noises):
-            yield drawn.clamp(-1, 1)
+            yield (self.spec.centre + self.spec.spread * drawn).clamp(-1, 1)
 
 
 class MeanAndResidual(nn.Module):
@@ -159,8 +163,8 @@ class MeanAndResidual(nn.Module):
 
     @property
     def scale(self) -> Tensor:
-        """What 1 of the denoiser's map is in the target's units."""
-        return REACH * self.variance.sqrt()
+        """What 1 of the denoiser's map is in the target's units: the residual's deviation."""
+        return self.variance.sqrt()
 
     def estimate(self, condition: Tensor) -> Tensor:
         """The mean as a map has it, without gradients, its norms by their running statistics."""
@@ -185,7 +189,7 @@ class MeanAndResidual(nn.Module):
 class Residual:
     """A regression mean, and diffusion of what it leaves (CorrDiff: Mardani et al. 2025).
 
-        map = μ(x) + 4 s r,   r drawn given x and μ(x),   s² = mean (target − μ(x))²
+        map = μ(x) + s r,   r drawn given x and μ(x),   s² = mean (target − μ(x))²
 
     CorrDiff trains the mean first and freezes it; here both move from the first step, each by its
     own loss, so that the budget needs no split; no gradient of the residual reaches the mean. On
@@ -232,7 +236,7 @@ class Residual:
 
     def draws(self, condition: Tensor, noises: Sequence[Noise]) -> Iterator[Tensor]:
         """One map for each noise, each as `draw` gives it; what they share is computed once."""
-        mean = self.network.estimate(condition)
-        seen = torch.cat([mean, condition], 1)
-        for drawn in sampled(self.network.residual, self.spec, seen, noises):
-            yield (mean + self.network.scale * drawn).clamp(-1, 1)
+        mean, scale = self.network.estimate(condition), self.network.scale
+        seen, bounds = torch.cat([mean, condition], 1), ((-1 - mean) / scale, (1 - mean) / scale)
+        for drawn in sampled(self.network.residual, self.spec, seen, noises, bounds):
+            yield (mean + scale * drawn).clamp(-1, 1)

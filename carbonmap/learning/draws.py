@@ -1,4 +1,4 @@
-"""Several draws of one place, and their mean."""
+"""Several draws of one place."""
 
 from __future__ import annotations
 
@@ -20,10 +20,8 @@ class Sharing(Protocol):
         """What `draw` gives for each noise, to the bit."""
 
 
-def mean_and_draws(
-    learner: Learner, condition: Tensor, noises: Sequence[Noise]
-) -> tuple[Tensor, Tensor]:
-    """The mean of several maps of a batch of tiles, and the maps.
+def draws_of(learner: Learner, condition: Tensor, noises: Sequence[Noise]) -> Tensor:
+    """Several maps of a batch of tiles.
 
     A perfect sampler's single draw has √2 times the root mean squared error of the true mean, and
     the mean of K draws √(1 + 1/K) times: say which it is wherever one is scored.
@@ -34,20 +32,16 @@ def mean_and_draws(
         noises: one for each draw.
 
     Returns:
-        ``(batch, 1, row, col)`` and ``(draw, batch, 1, row, col)``; of a learner that is not
-        generative there is one draw, however many noises.
+        ``(draw, batch, 1, row, col)``; of a learner that is not generative there is one draw,
+        however many noises.
 
     Raises:
         ModelError: no noise is given.
     """
     if not noises:
-        raise ModelError(
-            "a mean of no draws was asked for; give one noise for each draw, 1 at least"
-        )
+        raise ModelError("no draws were asked for; give one noise for each draw, 1 at least")
     wanted = noises if learner.generative else noises[:1]
     with torch.inference_mode():
         if isinstance(learner, Sharing):
-            drawn = torch.stack(list(learner.draws(condition, wanted)))
-        else:
-            drawn = torch.stack([learner.draw(condition, noise) for noise in wanted])
-        return drawn.mean(0), drawn
+            return torch.stack(list(learner.draws(condition, wanted)))
+        return torch.stack([learner.draw(condition, noise) for noise in wanted])

@@ -26,9 +26,21 @@ class Batch:
     weight: Tensor
 
 
-Noise = Callable[[str, int], Tensor]
-"""Standard normal fields by name and number of channels, ``(batch, channel, row, col)`` on the
-condition's pixels: the same name gives the same field, whatever was asked for before."""
+class Noise(Protocol):
+    """Standard normal fields of a batch of tiles."""
+
+    def __call__(self, name: str, channels: int, stride: int = 1) -> Tensor:
+        """One field a tile: the same name gives the same, whatever was asked for before.
+
+        Args:
+            name: of the field.
+            channels: how many, independent of each other.
+            stride: pixels of the condition along each side of one of the field's. Tiles share a
+                coarse field where they overlap, to within a stride, wherever they begin.
+
+        Returns:
+            ``(batch, channel, row / stride, col / stride)``.
+        """
 
 
 @dataclass(frozen=True)

@@ -180,11 +180,14 @@ def _moved(batch: Batch, device: torch.device) -> Batch:
 @contextmanager
 def _seeded(seed: int, device: torch.device) -> Iterator[None]:
     """Torch's global generators, which dropout draws from, seeded inside and untouched outside."""
-    on_gpu = device.type == "cuda"
-    with torch.random.fork_rng(devices=[device] if on_gpu else []):
+    if device.type != "cuda":
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(seed)
+            yield
+        return
+    with torch.cuda.device(device), torch.random.fork_rng(devices=[torch.cuda.current_device()]):
         torch.default_generator.manual_seed(seed)
-        if on_gpu:
-            torch.cuda.manual_seed(seed)
+        torch.cuda.manual_seed(seed)  # of the current one
         yield
 
 

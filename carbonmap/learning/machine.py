@@ -76,4 +76,7 @@ def require_fit(build: Callable[[], Learner], bands: int, edge: int) -> None:
         learner = build()
         learner.network.eval()
         shape = (1, bands, edge, edge)
-        learner.draw(torch.zeros(shape), lambda _, channels: torch.zeros(1, channels, edge, edge))
+        learner.draw(
+            torch.zeros(shape),
+            lambda _, channels, stride=1: torch.zeros(1, channels, edge // stride, edge // stride),
+        )

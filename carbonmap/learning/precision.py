@@ -42,6 +42,7 @@ def autocast(precision: Precision, device: torch.device) -> AbstractContextManag
 def native_bfloat16(device: torch.device) -> bool:
     """Whether the device computes in bfloat16 by instructions of its own."""
     if device.type == "cuda":
-        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+        with torch.cuda.device(device):
+            return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     held = torch.cpu.get_capabilities() if device.type == "cpu" else {}
     return any(held.get(name) for name in NATIVE)

@@ -116,7 +116,9 @@ def average(tensors: Sequence[Tensor], weight: Tensor, world: World) -> None:
         g = Σ_r n_r g_r / Σ_r n_r
 
     With `n_r` the known pixels of rank r's patches, the gradients of means over known pixels
-    become those of one mean over all of them. One exchange, of all tensors end to end.
+    become those of one mean over all of them. Losses that are no such means, of the VAE (the
+    logarithm of one) and the GAN's discriminator (a mean over its patches), become a mean of the
+    ranks' losses weighted alike. One exchange, of all tensors end to end.
 
     Args:
         tensors: floating, of the same shapes on every rank.

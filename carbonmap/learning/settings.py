@@ -13,6 +13,13 @@ from carbonmap.settings import STRICT
 WARMUP_SHARE = 0.1
 """Most of a run that goes into warming up, so that a short one learns at its full rate too."""
 
+RATE = 2e-3
+"""Learning rate of `tiny` networks, by which most have been trained."""
+
+MOST_PX = 4096
+"""Most that a patch's edge may be: our networks learn from 64 to 256, and one of 4096 already takes
+gigabytes."""
+
 Count = Annotated[int, Field(ge=1)]
 
 Precision = Literal["float32", "bfloat16", "auto"]
@@ -28,7 +35,8 @@ class Training:
             CPU, all threads together; on a GPU by the clock.
         batch: patches a step, over all ranks together.
         patch_px: edge of a patch; networks of five levels want a multiple of 16.
-        learning_rate: of AdamW at its peak.
+        learning_rate: of AdamW at its peak; None for what `learning.choice.rate_for` gives the
+            family and size.
         warmup_steps: over which the rate rises to it; at most a tenth of the steps.
         weight_decay: of AdamW, on weights with more than one dimension.
         clip_norm: most that the norm of a part's gradients may be.
@@ -43,8 +51,8 @@ class Training:
     steps: Count = 5_000
     minutes: Annotated[float, Field(gt=0)] | None = None
     batch: Count = 8
-    patch_px: Count = 64
-    learning_rate: Annotated[float, Field(gt=0)] = 2e-3
+    patch_px: Annotated[int, Field(ge=1, le=MOST_PX)] = 64
+    learning_rate: Annotated[float, Field(gt=0)] | None = None
     warmup_steps: Annotated[int, Field(ge=0)] = 500
     weight_decay: Annotated[float, Field(ge=0)] = 1e-2
     clip_norm: Annotated[float, Field(gt=0)] = 1.0
@@ -67,8 +75,9 @@ class Training:
         Args:
             step: from 0.
         """
+        peak = self.learning_rate or RATE
         warm = min(self.warmup_steps, int(WARMUP_SHARE * self.steps))
         if step < warm:
-            return self.learning_rate * (step + 1) / warm
+            return peak * (step + 1) / warm
         turn = (step - warm) / (self.steps - warm)
-        return self.learning_rate * (1 + cos(pi * turn)) / 2
+        return peak * (1 + cos(pi * turn)) / 2

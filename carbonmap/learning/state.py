@@ -136,9 +136,7 @@ def _optimiser(part: Part, settings: Training) -> AdamW:
         {"params": [p for p in moving if p.ndim > 1], "weight_decay": settings.weight_decay},
         {"params": [p for p in moving if p.ndim <= 1], "weight_decay": 0.0},
     ]
-    return AdamW(
-        [g for g in groups if g["params"]], lr=settings.learning_rate, betas=part.betas or BETAS
-    )
+    return AdamW([g for g in groups if g["params"]], lr=settings.rate(0), betas=part.betas or BETAS)
 
 
 def _held(learner: Learner, state: State) -> dict[str, Tensor]:

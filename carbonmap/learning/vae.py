@@ -67,5 +67,6 @@ class VaeLearner:
 
     def draw(self, condition: Tensor, noise: Noise) -> Tensor:
         """The decoder's mean at one z of the prior, clipped to [−1, 1]."""
-        drawn: Tensor = self.network(condition, noise("latent", self.network.spec.latent))
+        spec = self.network.spec
+        drawn: Tensor = self.network(condition, noise("latent", spec.latent, spec.stride))
         return drawn.float().clamp(-1, 1)

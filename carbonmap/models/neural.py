@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import os
+import math
 import threading
 from collections.abc import Iterator
 from concurrent.futures import CancelledError, ThreadPoolExecutor
@@ -15,11 +15,12 @@ from itertools import product
 import numpy as np
 import torch
 
+from carbonmap.cores import cpu_threads
 from carbonmap.diffusion.noise import tiles_noise
 from carbonmap.errors import ModelError
 from carbonmap.features import valid_pixels
 from carbonmap.grid import Grid
-from carbonmap.learning.draws import mean_and_draws
+from carbonmap.learning.draws import draws_of
 from carbonmap.learning.learner import Batch, Learner, Noise
 from carbonmap.learning.precision import autocast
 from carbonmap.learning.settings import Precision
@@ -127,6 +128,14 @@ class Neural:
         out[:, ~self._known(layers, grid)] = np.nan
         return out
 
+    def whole_cells(self, grid: Grid) -> Grid:
+        """Cells that fill batches; see `carbonmap.models.protocol.Windowed`."""
+        n, size = cells(self.tile_px), _fixed(_device(self.learner), self.batch)
+        down = next(d for d in range(math.isqrt(size), 0, -1) if size % d == 0)
+        top, bottom = _run(grid.row, grid.height, down, n)
+        left, right = _run(grid.col, grid.width, size // down, n)
+        return dataclasses.replace(grid, row=top, col=left, height=bottom - top, width=right - left)
+
     def _drawn(
         self, layers: Bands, grid: Grid, count: int, wanted: Bool | None = None
     ) -> Iterator[tuple[Grid, Floats]]:
@@ -145,7 +154,7 @@ class Neural:
                 np.stack([self._encoded(layers, wide, g) for g in filled]), filled, count
             )
 
-        pool = _pool(self.threads or os.cpu_count() or 1)
+        pool = _pool(self.threads or cpu_threads())
         for group, drawn in zip(groups, pool.map(one, groups), strict=True):
             for window, tiles in zip(group, drawn, strict=False):  # what fills the batch is left
                 yield window.part, tiles[:, *window.grid.roi_of(window.part)]
@@ -160,10 +169,10 @@ class Neural:
         device = _device(self.learner)
         condition = torch.from_numpy(seen).to(device, memory_format=torch.channels_last)
         noises = [_on(device, tiles_noise(grids, self.seed, k)) for k in range(count)]
-        turn = nullcontext() if device.type == "cpu" else _TURN
-        with turn, autocast(self.precision, device):
-            _, drawn = mean_and_draws(self.learner, condition, noises)
-            maps = drawn[:, :, 0].float().cpu().numpy()
+        alone = device.type == "cpu"
+        precision: Precision = "float32" if alone else self.precision  # whatever it learned in
+        with nullcontext() if alone else _TURN, autocast(precision, device):
+            maps = draws_of(self.learner, condition, noises)[:, :, 0].float().cpu().numpy()
         return (np.swapaxes(maps, 0, 1) + 1) * np.float32(self.scale / 2)
 
     def _known(self, layers: Bands, grid: Grid) -> Bool:
@@ -220,9 +229,19 @@ def windows(grid: Grid, tile_px: int) -> Iterator[Window]:
 def _spans(first: int, count: int, tile_px: int) -> Iterator[tuple[int, int]]:
     """First lattice coordinate and the one past the last of each cell that a run touches."""
     n = cells(tile_px)
-    start, stop = (-(-(at + 1) * n // PERIOD_PX) - 1 for at in (first, first + count - 1))
-    for k in range(start, stop + 1):
+    for k in range(_cell(first, n), _cell(first + count - 1, n) + 1):
         yield k * PERIOD_PX // n, (k + 1) * PERIOD_PX // n
+
+
+def _cell(at: int, n: int) -> int:
+    """The cell that holds a lattice coordinate."""
+    return -(-(at + 1) * n // PERIOD_PX) - 1
+
+
+def _run(first: int, count: int, each: int, n: int) -> tuple[int, int]:
+    """The ends of a multiple of `each` whole cells, of about `count` pixels from its first on."""
+    k, many = _cell(first, n), each * max(1, round(count * n / PERIOD_PX / each))
+    return k * PERIOD_PX // n, (k + many) * PERIOD_PX // n
 
 
 def ready(learner: Learner) -> Learner:
@@ -246,7 +265,7 @@ def _fixed(device: torch.device, batch: int) -> int:
 
 def _on(device: torch.device, noise: Noise) -> Noise:
     """Noise that is made where it is used."""
-    return lambda name, channels: noise(name, channels).to(device)
+    return lambda name, channels, stride=1: noise(name, channels, stride).to(device)
 
 
 _TURN = threading.Lock()

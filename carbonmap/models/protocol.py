@@ -76,6 +76,17 @@ class Generative(Model, Protocol):
         """
 
 
+@runtime_checkable
+class Windowed(Protocol):
+    """A model that computes whole cells of its lattice, however little of one is asked for."""
+
+    def whole_cells(self, grid: Grid) -> Grid:
+        """Whole cells from the one that holds a grid's first pixel on, of about the grid's size.
+
+        As many as it computes at once, or a multiple: their time is that of their land alone.
+        """
+
+
 def maps(model: Model, layers: Bands, grid: Grid, count: int, wanted: Bool | None = None) -> Floats:
     """Maps of a tile: so many draws of a model that draws, the one map of any other.
 

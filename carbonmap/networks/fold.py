@@ -32,6 +32,6 @@ def _fold(layers: nn.Sequential) -> None:
     """Fold, in place, each convolution with the batch norm that follows it."""
     for place in range(len(layers) - 1):
         conv, norm = layers[place], layers[place + 1]
-        if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
-            layers[place] = fuse_conv_bn_eval(conv, norm)
+        if isinstance(conv, nn.Conv2d | nn.ConvTranspose2d) and isinstance(norm, nn.BatchNorm2d):
+            layers[place] = fuse_conv_bn_eval(conv, norm, isinstance(conv, nn.ConvTranspose2d))
             layers[place + 1] = nn.Identity()

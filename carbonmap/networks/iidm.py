@@ -13,7 +13,7 @@ from carbonmap.networks.attention import Concatenation, Fusion
 from carbonmap.networks.blocks import Stage
 from carbonmap.networks.embedding import NoiseLevel
 from carbonmap.networks.implicit import ImplicitUpsample
-from carbonmap.networks.layers import DoubleConv, he, normalisation, require_sides
+from carbonmap.networks.layers import Answer, DoubleConv, he, normalisation, require_sides
 from carbonmap.networks.specs import IidmSpec, Norm
 from carbonmap.networks.vgg import Pyramid
 
@@ -121,7 +121,7 @@ class Iidm(nn.Module):
             if residual
             else nn.Identity()
         )
-        self.last = nn.Conv2d(widths[0], 1, 3, padding=1)
+        self.last = Answer(widths[0], 1, 3, padding=1)
         nn.init.zeros_(self.last.weight)
         nn.init.zeros_(self.last.bias)  # type: ignore[arg-type]  # it has one
 

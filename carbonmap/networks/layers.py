@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 
 from carbonmap.errors import ModelError
@@ -21,6 +22,21 @@ class ChannelNorm(nn.LayerNorm):
     def forward(self, images: Tensor) -> Tensor:
         """``(batch, channel, row, col)`` there and back."""
         return super().forward(images.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+
+
+class Answer(nn.Conv2d):
+    """A network's last convolution, in single precision whatever the others count in.
+
+    bfloat16 has 8 bits: a map would come in steps of 0.4 % of the label scale.
+    """
+
+    def forward(self, images: Tensor) -> Tensor:
+        """``(batch, channel, row, col)`` to float32 with the answer's channels."""
+        kind = images.device.type
+        if not torch.amp.is_autocast_available(kind):  # such as where only shapes are tried
+            return super().forward(images)
+        with torch.autocast(kind, enabled=False):
+            return super().forward(images.float())
 
 
 def normalisation(norm: Norm, channels: int) -> nn.Module:

@@ -41,7 +41,7 @@ def _times(widths: Widths, factor: float) -> Widths:
 
 
 PAPER = IidmSpec(bands=1, vgg=kd_vgg(19), widths=DISTILLED, attention_stride=8, norm="batch")
-"""IIDM as METHOD reads it; with tiles of 256, attention at 32² and below."""
+"""The IIDM; with tiles of 256, attention at 32² and below."""
 
 IDM = IidmSpec(
     bands=1,
@@ -57,6 +57,17 @@ IDM = IidmSpec(
 middle blocks and what in their code never receives a gradient; two convolutions of x stand for
 their EDSR, which takes coarser pixels to the map's. With one skip a level, where theirs has three,
 46 million parameters stand for their 99."""
+
+IDM_TINY = replace(
+    IDM,
+    features=16,
+    widths=(16, 32, 64, 128, 128),
+    norm="batch",
+    hidden=64,
+    embedding=32,
+)
+"""The same blocks and skips at the scale of `tiny`, with its norms: group norms of so few channels
+would be norms of each channel over the tile."""
 
 TINY_VGG = 1 / 8
 """Channels of `tiny`'s trunk over the paper's: f⁰ costs an eighth of one step."""
@@ -83,6 +94,7 @@ PRESETS: dict[str, IidmSpec] = {
     ),
     "paper": PAPER,
     "idm": IDM,
+    "idm-tiny": IDM_TINY,
 }
 """By name, for a condition of one band; `preset` gives it its own number. `tiny` and `small` have
 batch norms like `paper`: they fold into the convolutions when a map is drawn, a pixel depends on no

@@ -7,8 +7,8 @@ from typing import Annotated
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from carbonmap.networks.specs import Norm, Spec, Widths
-from carbonmap.settings import STRICT
+from carbonmap.networks.specs import Norm, Widths
+from carbonmap.settings import STRICT, Spec
 
 TINY_VAE = (24, 48, 96, 192)
 """1.78 million parameters draw maps of 8 bands, 0.67 million more recognise: for laptops."""

@@ -7,8 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from carbonmap.settings import STRICT
-from carbonmap.settings import Spec as Spec
+from carbonmap.settings import STRICT, Spec
 
 Depth = Literal[11, 16, 19]
 
@@ -105,7 +104,7 @@ class IidmSpec(Spec):
     features: Annotated[int, Field(ge=1)] = 64
     widths: Widths = (44, 88, 176, 352, 704)
     block: Literal["double", "residual"] = "double"
-    blocks: Annotated[int, Field(ge=1)] = 1
+    blocks: Annotated[int, Field(ge=1, le=16)] = 1
     norm: Norm = "batch"
     fusion: Literal["concatenation", "attention"] = "attention"
     attention_stride: Annotated[int, Field(ge=1)] = 8

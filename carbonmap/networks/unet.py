@@ -7,7 +7,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from carbonmap.networks.layers import DoubleConv, require_sides
+from carbonmap.networks.layers import Answer, DoubleConv, require_sides
 from carbonmap.networks.specs import UnetSpec
 
 
@@ -34,7 +34,7 @@ class Unet(nn.Module):
         self.up = nn.ModuleList(
             DoubleConv(2 * fine, fine, spec.norm) for fine, _ in reversed(steps)
         )
-        self.last = nn.Conv2d(spec.widths[0], spec.out, 1)
+        self.last = Answer(spec.widths[0], spec.out, 1)
 
     def forward(self, images: Tensor) -> Tensor:
         """``(batch, band, row, col)`` to ``(batch, out, row, col)``, without bounds.

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from carbonmap.networks.layers import DoubleConv, require_sides
+from carbonmap.networks.layers import Answer, DoubleConv, require_sides
 from carbonmap.networks.rival_specs import VaeSpec
 
 LOG_DEVIATION = 5.0
@@ -94,7 +94,7 @@ class Vae(nn.Module):
         self.up = nn.ModuleList(
             DoubleConv(2 * fine + spec.latent, fine, spec.norm) for fine, _ in steps
         )
-        self.last = nn.Conv2d(first, 1, 1)
+        self.last = Answer(first, 1, 1)
 
     def features(self, condition: Tensor) -> list[Tensor]:
         """Of x, each level's, the finest first.
@@ -127,13 +127,10 @@ class Vae(nn.Module):
 
         Args:
             condition: ``(batch, band, row, col)``.
-            noise: standard normal, on the map's pixels, ``(batch, latent, row, col)``; every
-                `stride`-th is taken, so that a place has one z whichever tile holds it, as long as
-                tiles begin at multiples of the stride.
+            noise: standard normal, on z's pixels, ``(batch, latent, row / stride, col / stride)``.
         """
         features = self.features(condition)
-        s = self.spec.stride
-        return self.decode(features, self.prior(features).sample(noise[..., ::s, ::s]))
+        return self.decode(features, self.prior(features).sample(noise))
 
 
 class Recognition(nn.Module):

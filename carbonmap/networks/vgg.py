@@ -123,13 +123,6 @@ class Trunk(nn.Module):
                 )
 
 
-class Head(nn.Conv2d):
-    """One map from features: a 1×1 convolution to one channel."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__(channels, 1, 1)
-
-
 class Pyramid(nn.Module):
     """Features at full resolution from the last ReLU of each of a trunk's resolutions: f⁰.
 

@@ -85,10 +85,12 @@ class Survey:
     Args:
         counts: usable pixels by image and cell, ``(image, row, col)``, as `Places` takes them.
         moments: of the channels at these pixels, in the layers' own units.
+        labels: of their labels, Mg C/ha, as the only channel.
     """
 
     counts: Ints
     moments: Moments
+    labels: Moments
 
 
 def survey(
@@ -112,23 +114,26 @@ def survey(
     grid, spec = sampler.grid, inputs.features
     counts = np.zeros((len(stacks), *cells_of(grid)), np.int64)
     moments = Moments.of(np.empty((0, len(spec.names)), np.float32))
+    labels = Moments.of(np.empty((0, 1), np.float32))
 
-    def look(tile: Tile) -> tuple[Tile, list[tuple[Bool, Moments]]]:
-        usable, _ = sampler.candidates(tile, role)
+    def look(tile: Tile) -> tuple[Tile, list[tuple[Bool, Moments, Moments]]]:
+        usable, density = sampler.candidates(tile, role)
         found = []
         for stack in stacks if usable.any() else ():
             layers = scope.read_layers(stack, grid, tile.grid, spec.layers, spec.halo)
             taken = usable & valid_pixels(layers, spec)
-            found.append((taken, Moments.of(features_at(layers, spec, grid.pixel_m, taken))))
+            channels = Moments.of(features_at(layers, spec, grid.pixel_m, taken))
+            found.append((taken, channels, Moments.of(density[taken][:, None])))
         return tile, found
 
     todo = list(tiles(grid, common.TILE_PX))
     seen = common.ahead(look, todo, threads)
     for tile, found in progress.track(seen, f"counting {role.name.lower()} pixels", len(todo)):
-        for image, (taken, part) in enumerate(found):
+        for image, (taken, part, known) in enumerate(found):
             count_cells(taken, tile.roi, counts[image])
             moments += part
-    return Survey(counts, moments)
+            labels += known
+    return Survey(counts, moments, labels)
 
 
 @dataclass(frozen=True)
@@ -145,8 +150,8 @@ class PatchSource:
         role: of the stands that are learned from; pixels of others never have weight, and no label
             of theirs is in a batch.
         slots: which of a step's patches this process takes.
-        band_drop: probability with which an image band of a patch is 0 everywhere, so that a
-            network does not lean on one (REFERENCES measured how a U-Net learns the place).
+        band_drop: probability with which an image band of a patch is lost (see `encode`), so that
+            a network does not lean on one.
         blocks: what was read; sources of one region may share it.
     """
 

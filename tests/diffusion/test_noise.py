@@ -3,6 +3,7 @@
 import dataclasses
 
 import numpy as np
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
@@ -61,3 +62,18 @@ def test_a_batch_of_tiles_has_each_tiles_own_noise_whatever_was_asked_before():
     assert not torch.equal(noise("step", 3), start)
     assert torch.equal(fresh("step", 3), noise("step", 3))
     assert not torch.equal(tiles_noise(grids, seed=8, draw=3)("start", 3), start)
+
+
+@pytest.mark.parametrize("stride", [1, 4, 8])
+@pytest.mark.parametrize(("row", "col"), [(0, 0), (3, -5), (-13, 26), (8, 7)])
+def test_coarse_noise_belongs_to_the_place_wherever_a_tile_begins(stride, row, col):
+    """Within less than a stride of it: each tile's coarse pixels begin at its own corner."""
+    whole = Grid("EPSG:32612", 30.0, -64, -64, 256, 256)
+    part = Grid("EPSG:32612", 30.0, row, col, 32, 64)
+    (large,) = tiles_noise([whole], 5, 0)("z", 2, stride)
+    (small,) = tiles_noise([part], 5, 0)("z", 2, stride)
+    assert small.shape == (2, 32 // stride, 64 // stride)
+    top, left = (row + 64) // stride, (col + 64) // stride
+    assert abs(top * stride - 64 - row) < stride
+    want = large[:, top : top + small.shape[1], left : left + small.shape[2]]
+    torch.testing.assert_close(small, want, rtol=0, atol=0)

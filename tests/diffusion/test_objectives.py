@@ -1,6 +1,6 @@
 """Objectives: algebra there and back, weights against the map's own error, masks by brute force."""
 
-import dataclasses
+from itertools import product
 
 import pytest
 import torch
@@ -13,7 +13,6 @@ from carbonmap.diffusion.objectives import (
     level_weight,
     loss,
     masked_mean,
-    noise_of,
     noised,
     target_of,
 )
@@ -45,7 +44,6 @@ def test_a_perfect_prediction_gives_back_the_map_and_its_noise(predicts):
     prediction = target_of(CLEAN, NOISE, GAMMA, predicts)
     clean = clean_of(prediction, y, GAMMA, predicts)
     assert torch.allclose(clean, CLEAN, atol=1e-12)
-    assert torch.allclose(noise_of(clean, y, GAMMA), NOISE, atol=1e-12)
     assert torch.equal(denoiser(lambda _y, _g: prediction, predicts)(y, GAMMA), clean)
 
 
@@ -135,10 +133,8 @@ def test_in_single_precision_the_purest_and_faintest_levels_stay_finite():
     gamma = torch.tensor([1e-6, 1 - 2.0**-20])
     clean, noise = CLEAN[:2].float(), NOISE[:2].float()
     y = noised(clean, noise, gamma)
-    for predicts in PREDICTS:
-        for weighting in ("none", "clean", "min-snr"):
-            spec = dataclasses.replace(
-                DiffusionSpec(), predicts=predicts, weighting=weighting, loss="l1"
-            )
+    for predicts, weighting in product(PREDICTS, ("none", "clean", "min-snr")):
+        if (predicts, weighting) != ("noise", "clean"):  # which a specification refuses
+            spec = DiffusionSpec(predicts=predicts, weighting=weighting, loss="l1")
             value = loss(WRONG[:2].float(), clean, noise, gamma, torch.ones_like(y), spec)
             assert torch.isfinite(value)

@@ -65,7 +65,7 @@ def last(steps):
 
 
 def error(sampler, steps, end):
-    got = last(sampler(gaussian(), START, levels(steps, end), clip=False)).y
+    got = last(sampler(gaussian(), START, levels(steps, end), bounds=None)).y
     return (got - flow(START, GAMMA_0, end)).abs().max().item()
 
 
@@ -110,7 +110,7 @@ def test_ddpm_draws_have_the_mean_and_spread_of_the_maps():
     start = noise_of(2, 4, 1, 100, 100)
     draws = last(ddpm(gaussian(), start, levels(400), lambda k: noise_of(100 + k, *start.shape)))
     free = last(
-        ddpm(gaussian(), start, levels(400), lambda k: noise_of(100 + k, *start.shape), clip=False)
+        ddpm(gaussian(), start, levels(400), lambda k: noise_of(100 + k, *start.shape), bounds=None)
     )
     assert not torch.equal(draws.y, free.y)  # N(0.3, 0.4²) reaches beyond 1
     n = start.numel()
@@ -130,10 +130,12 @@ def test_ddpm_draws_have_the_mean_and_spread_of_the_maps():
 
 def test_with_many_steps_all_samplers_draw_the_same_distribution():
     start = noise_of(3, 2, 1, 100, 100)
-    ends = [last(f(gaussian(), start, levels(500), clip=False)).y for f in (ddim, dpm_solver_pp_2m)]
+    ends = [
+        last(f(gaussian(), start, levels(500), bounds=None)).y for f in (ddim, dpm_solver_pp_2m)
+    ]
     assert (ends[0] - ends[1]).abs().max() < 0.02
     random = last(
-        ddpm(gaussian(), start, levels(500), lambda k: noise_of(k, *start.shape), clip=False)
+        ddpm(gaussian(), start, levels(500), lambda k: noise_of(k, *start.shape), bounds=None)
     ).y
     for quantile in (0.1, 0.5, 0.9):
         assert random.quantile(quantile).item() == pytest.approx(
@@ -151,18 +153,23 @@ def test_a_point_mass_is_hit_exactly_by_any_number_of_steps(name, steps):
     assert torch.equal(end.y, point)
 
 
+@pytest.mark.parametrize(("centre", "spread"), [(0.0, 1.0), (-0.75, 0.5)])
 @pytest.mark.parametrize("name", ["ddim", "dpm-solver++", "ddpm"])
-def test_a_clipped_sampler_stays_within_the_labels_range_and_an_unclipped_does_not(name):
-    def far(y, gamma):
-        return 3 * gaussian()(y, gamma)
+def test_a_clipped_sampler_stays_within_the_labels_range_and_an_unclipped_does_not(
+    name, centre, spread
+):
+    def far(y, _):
+        return 20 * y
 
-    def ends(clip):
-        spec = DiffusionSpec(sampler=name, steps=5, clip=clip)
-        return list(sample(spec, far, lambda k: noise_of(k, 2, 1, 6, 5)))
+    def labels(clip):
+        """Each step's clean estimate in the labels' units, and the map."""
+        spec = DiffusionSpec(sampler=name, steps=5, clip=clip, centre=centre, spread=spread)
+        steps = list(sample(spec, far, lambda k: noise_of(k, 2, 1, 6, 5)))
+        return centre + spread * torch.stack([*(step.clean for step in steps), steps[-1].y])
 
-    assert all(step.clean.abs().max() <= 1 for step in ends(True))
-    assert ends(True)[-1].y.abs().max() <= 1
-    assert ends(False)[-1].y.abs().max() > 1
+    held = labels(True)
+    assert (held.min(), held.max()) == (-1, 1)
+    assert labels(False).abs().max() > 2
 
 
 @pytest.mark.parametrize("name", ["ddim", "dpm-solver++", "ddpm"])

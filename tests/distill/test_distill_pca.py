@@ -2,16 +2,17 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional as F
 
-from carbonmap.distill.covariance import Tap, observe
-from carbonmap.distill.pca import (
-    channels_for,
-    eigenbasis,
-    explained,
-    explained_apart,
-    fewest,
-)
+from carbonmap.distill.anatomy import taps_of
+from carbonmap.distill.blockwise import feature_floor
+from carbonmap.distill.channels import choose
+from carbonmap.distill.covariance import Tap, centred, listening, observe
+from carbonmap.distill.pca import eigenbasis, explained, explained_apart, fewest
 from carbonmap.errors import ModelError
+from carbonmap.networks.specs import UnetSpec, VggSpec
+from carbonmap.networks.unet import Unet
+from carbonmap.networks.vgg import Trunk
 
 SIDE = 12
 
@@ -45,7 +46,7 @@ def test_a_low_rank_network_gives_up_its_rank_and_its_subspace(rank):
     features, a = mixed(rank, 10)
     moments = looked(features)
     basis = eigenbasis(moments)
-    assert channels_for(moments, 1 - 1e-9) == rank
+    assert fewest(explained(basis, moments), 1 - 1e-9) == rank
     q = np.linalg.qr(a.double().numpy())[0]
     w = basis.w(rank).numpy()
     np.testing.assert_allclose(w.T @ w, q @ q.T, atol=1e-6)
@@ -70,12 +71,56 @@ def test_neither_the_order_of_images_nor_how_they_are_cut_matters():
     torch.testing.assert_close(eigenbasis(one).directions, eigenbasis(other).directions)
 
 
-def test_all_directions_give_the_features_back():
-    features = images(4, 9)
-    w = eigenbasis(looked(features)).w(9).float()
-    centred = features - features.mean((2, 3), keepdim=True)
-    again = torch.einsum("ec,ed,bdxy->bcxy", w, w, centred)
-    assert (again - centred).abs().max() < 1e-4
+def smooth(count, channels=3, side=32, seed=0):
+    return F.interpolate(
+        images(count, channels, seed)[..., : side // 4, : side // 4], scale_factor=4
+    )
+
+
+def a_trunk():
+    return Trunk(VggSpec(11, (16, 32, 64, 64, 48, 48, 48, 48)), 3)
+
+
+def a_unet():
+    return Unet(UnetSpec(3, (8, 16, 32)))
+
+
+def run(make):
+    """A random network that has seen images, the features of its every layer on some, and their
+    moments."""
+    torch.manual_seed(0)
+    network, found = make().train(), {}
+    with torch.no_grad():
+        for seed in range(20):
+            network(smooth(4, seed=seed))
+    seen = smooth(6, seed=99)
+    moments = observe(network.eval(), taps_of(network), seen.split(4))
+    with torch.no_grad(), listening(taps_of(network), found.__setitem__):
+        network(seen)
+    return network, found, moments
+
+
+@pytest.mark.parametrize("make", [a_trunk, a_unet])
+def test_all_of_the_variance_gives_every_layers_features_back(make):
+    network, found, moments = run(make)
+    choices = choose(network, moments, 1.0)
+    assert len(choices) == (8 if make is a_trunk else 3 * 2 + 2 * 3)
+    for choice in choices:
+        features = centred(found[choice.name])
+        w = eigenbasis(moments[choice.name]).w(choice.kept).float()
+        again = torch.einsum("ec,ed,bdxy->bcxy", w, w, features)
+        assert (again - features).abs().max() < 1e-4
+
+
+@pytest.mark.parametrize("make", [a_trunk, a_unet])
+def test_what_fewer_directions_lose_of_a_layers_features_is_the_floor(make):
+    network, found, moments = run(make)
+    for choice in choose(network, moments):
+        features, basis = found[choice.name], eigenbasis(moments[choice.name])
+        assert choice.kept < choice.channels
+        floor = feature_floor(features, basis.w(choice.kept))
+        assert floor.item() == pytest.approx(basis.floor(choice.kept), rel=1e-4)
+        assert 0 < floor < 0.5 * moments[choice.name].variance
 
 
 def test_explained_variance_is_the_mean_over_images_of_what_one_basis_holds_of_each():
@@ -111,7 +156,8 @@ def test_with_fewer_pixels_than_channels_the_spectrum_ends_at_the_pixels():
     features = torch.randn(3, 20, 2, 2, generator=torch.Generator().manual_seed(0))
     moments = looked(features)
     assert explained_apart(moments)[2].item() == pytest.approx(1)  # 4 pixels less their mean
-    assert channels_for(moments, 1 - 1e-9) == 9  # three images of three directions each
+    whole = explained(eigenbasis(moments), moments)
+    assert fewest(whole, 1 - 1e-9) == 9  # three images of three directions each
 
 
 def test_a_constant_image_counts_for_the_mean_covariance_and_for_no_share():
@@ -165,5 +211,7 @@ def test_a_layer_that_learns_never_runs_or_is_dead_is_refused():
     layer.eval()
     with pytest.raises(ModelError, match="b never ran"):
         observe(layer, {"a": Tap(layer), "b": Tap(nn.Identity().eval())}, [images(1, 2)])
-    with pytest.raises(ModelError, match="constant"):
-        channels_for(looked(torch.ones(2, 3, 4, 4)))
+    constant = looked(torch.ones(2, 3, 4, 4))
+    for curve in (explained_apart, lambda seen: explained(eigenbasis(seen), seen)):
+        with pytest.raises(ModelError, match="constant"):
+            curve(constant)

@@ -6,7 +6,6 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from carbonmap.diffusion.schedules import draw_gammas
 from carbonmap.diffusion.spec import DiffusionSpec
 from carbonmap.distill import transfer as transfer_module
 from carbonmap.distill.anatomy import anatomy, taps_of
@@ -16,8 +15,10 @@ from carbonmap.distill.channels import Choice, choose, distilled_spec, distilled
 from carbonmap.distill.covariance import centred, observe
 from carbonmap.distill.pairs import decoders, distil_trunk
 from carbonmap.distill.pca import eigenbasis
+from carbonmap.distill.phases import plan_of, project, student_spec, teacher_of
 from carbonmap.distill.transfer import transfer
 from carbonmap.errors import ModelError
+from carbonmap.learning.diffusion import Diffusion
 from carbonmap.learning.learner import Batch
 from carbonmap.networks.iidm import Iidm
 from carbonmap.networks.specs import IidmSpec, UnetSpec, VggSpec
@@ -73,7 +74,6 @@ def choice(level, kept, channels=1024):
 
 def test_table_a2_gives_the_widths_that_the_paper_selects():
     choices = [choice(place // 2, kept) for place, kept in enumerate(TABLE_A2_UNET)]
-    assert level_widths(choices, doubling=True) == (44, 88, 176, 352, 704)
     assert level_widths(choices) == (40, 84, 168, 336, 624)
 
 
@@ -177,51 +177,98 @@ def test_every_parameter_of_an_iidm_but_the_noise_levels_is_in_some_block(fusion
     assert {link.block for link in parts.links} == set(parts.blocks)
 
 
-def test_a_denoisers_blocks_learn_and_never_fall_below_the_floor():
-    teacher = used(seeded(Iidm, IIDM))
-    batch = denoiser_batch()
+def removed(reports):
+    """Share of what was above the floor that training has removed; each layer's, and all's.
+
+    Nothing less is a claim: no student whatever has a loss below its floor (Pythagoras).
+    """
+    before = [(one.before - one.floor) / one.variance for one in reports]
+    after = [(one.loss - one.floor) / one.variance for one in reports]
+    return [1 - b / a for a, b in zip(before, after, strict=True)], 1 - sum(after) / sum(before)
+
+
+@pytest.mark.parametrize("vgg", [TINY, None])
+def test_a_denoisers_blocks_learn_what_the_projection_left(vgg):
+    """Found of all that was above the floor: 0.13 to 0.23, over four seeds each."""
+    teacher = used(seeded(Iidm, replace(IIDM, vgg=vgg)))
+    batch = denoiser_batch(4)
     moments, bases = bases_of(teacher, lambda b: teacher(*b), batch)
     choices = choose(teacher, moments)
-    spec = distilled_spec(IIDM, choices)
-    assert spec.vgg.channels < TINY.channels
-    assert all(a <= b for a, b in zip(spec.widths, IIDM.widths, strict=True))
+    spec = distilled_spec(teacher.spec, choices)
+    assert vgg is None or spec.vgg.channels < TINY.channels
+    assert spec.widths < IIDM.widths
     student = seeded(Iidm, spec)
     transfer(teacher, student, bases, lambda b: student(*b), batch)
     before = {key: value.clone() for key, value in teacher.state_dict().items()}
-    learn = Blockwise(steps=4, learning_rate=3e-3)
+    learn = Blockwise(steps=8, learning_rate=1e-2)
     run = lambda network, b: network(*b)  # noqa: E731
-    found = list(distil_blocks(teacher, student, bases, run, repeat(batch), [batch], learn))
+    trunk = [f"relu{n}" for n in range(1, 9)]
+    found = distil_blocks(teacher, student, bases, run, repeat(batch), [batch], learn, trunk)
     layers = [layer for block in found for layer in block]
-    assert all(layer.loss >= layer.floor * (1 - 1e-5) for layer in layers)
-    better = [layer.loss <= layer.before * 1.02 for layer in layers]
-    assert sum(better) >= 0.8 * len(layers)
+    assert not {layer.name for layer in layers} & set(trunk)
+    assert removed(layers)[1] > 0.08
     assert all(torch.equal(before[key], value) for key, value in teacher.state_dict().items())
     assert LayerReport.from_json(layers[0].to_json()) == layers[0]
 
 
-def test_a_trunk_learns_pair_by_pair_from_where_it_stopped():
+def test_a_trunk_learns_pair_by_pair_what_the_projection_left():
+    """Found by equation 11 alone: 0.1 at least of each layer, 0.4 of all, over four seeds."""
     teacher = seeded(Trunk, TINY, 3)
-    images = smooth(8)
+    images = smooth(4)
     moments, bases = bases_of(teacher, teacher, images)
-    spec = distilled_vgg(TINY, choose(teacher, moments))
-    learn = Blockwise(steps=5, learning_rate=2e-3)
+    student = seeded(Trunk, distilled_vgg(TINY, choose(teacher, moments)), 3)
+    transfer(teacher, student, bases, student, images)
+    back = decoders(student, torch.Generator().manual_seed(0))
+    learn = Blockwise(steps=15, learning_rate=1e-2, rebuilding=0.0)
+    found = list(distil_trunk(teacher, student, back, bases, repeat(images), [images], learn))
+    assert [report.name for report in found] == [f"relu{n}" for n in range(1, 9)]
+    each, together = removed(found)
+    assert min(each) > 0.05
+    assert together > 0.3
 
-    def begun():
-        student = seeded(Trunk, spec, 3)
-        transfer(teacher, student, bases, student, images)
-        return student, decoders(student, torch.Generator().manual_seed(0))
 
-    student, back = begun()
-    arguments = (bases, repeat(images), [images], learn)
-    whole = list(distil_trunk(teacher, student, back, *arguments))
-    assert len(whole) == 8
-    assert all(report.loss >= report.floor * (1 - 1e-5) for report in whole)
-    assert sum(r.loss - r.floor for r in whole) < sum(r.before - r.floor for r in whole)
-    other, again = begun()
-    first = distil_trunk(teacher, other, again, *arguments)
-    parts = [next(first) for _ in range(3)]
-    parts += distil_trunk(teacher, other, again, *arguments, first=4)
-    assert parts == whole
+def test_a_denoiser_without_a_trunk_is_projected_with_its_f0_as_it_is():
+    teacher = used(seeded(Iidm, replace(IIDM, vgg=None)))
+    batch = denoiser_batch()
+    _, bases = bases_of(teacher, lambda b: teacher(*b), batch)
+    student = seeded(Iidm, replace(teacher.spec, widths=(4, 8, 8)))
+    transfer(teacher, student, bases, lambda b: student(*b), batch)
+    with torch.no_grad():
+        want, got = teacher.condition(batch[0]), student.condition(batch[0])
+        assert torch.equal(want[0], got[0])
+        for level in (1, 2):
+            w = bases[f"f{level}"].w(8)
+            over = excess(got[level], want[level], w) / centred(want[level]).square().sum(1).mean()
+            assert over < 0.5  # found 0.2 and 0.3; of another network's weights it is above 1
+
+
+def dead(network, name):
+    """The network with a layer whose ReLU never opens."""
+    (link,) = (link for link in anatomy(network).links if link.name == name)
+    layer = link.norm if isinstance(link.norm, nn.BatchNorm2d) else link.parts[0].linear
+    nn.init.zeros_(layer.weight)
+    nn.init.constant_(layer.bias, -1.0)
+    return network
+
+
+@pytest.mark.parametrize(
+    ("layer", "parts", "other"), [("relu8", "vgg", "unet"), ("f2", "unet", "vgg")]
+)
+def test_a_dead_layer_stops_a_plan_for_its_own_part_and_for_no_other(layer, parts, other):
+    learner = Diffusion(dead(used(seeded(Iidm, IIDM)), layer), DiffusionSpec())
+    inputs = [denoiser_batch()]
+    for own in (parts, "both"):
+        with pytest.raises(ModelError, match=f"{layer} is constant"):
+            plan_of(teacher_of(learner, own), inputs)
+    teacher = teacher_of(learner, other)
+    plan = plan_of(teacher, inputs)
+    kept = {link.name for link in anatomy(learner.network).links if link.own}
+    held = {link.name for link in anatomy(learner.network).links if link.block in teacher.held}
+    assert {choice.name for choice in plan.choices} == kept - held
+    student = seeded(Iidm, student_spec(teacher, plan.choices))
+    project(teacher, student, plan, inputs)
+    with torch.no_grad():
+        assert student(*inputs[0]).isfinite().all()
 
 
 def test_batches_that_end_are_reported():
@@ -246,16 +293,25 @@ def test_noisy_maps_keep_their_share_of_signal():
         assert drawn.var().item() == pytest.approx(1, rel=0.05)
 
 
-def test_noise_is_put_on_what_training_puts_it_on():
-    """Unknown pixels carry the mean of the known ones, not the −1 that they are marked by."""
-    target = torch.full((1, 1, 2, 2), -1.0)
-    target[..., 0, :] = 0.5
-    batch = Batch(torch.zeros(1, 2, 2, 2), target, (target > 0).float())
-    _, y, gamma = next(noisy([batch], DiffusionSpec(), torch.Generator().manual_seed(3)))
-    generator = torch.Generator().manual_seed(3)
-    torch.testing.assert_close(gamma, draw_gammas(DiffusionSpec(), 1, generator))
-    noise = torch.randn(1, 1, 2, 2, generator=generator)
-    torch.testing.assert_close(y, 0.5 * gamma.sqrt() + (1 - gamma).sqrt() * noise)
+class Noting(nn.Module):
+    """A denoiser that keeps what it is given."""
+
+    def forward(self, *given):
+        self.given = given
+        return torch.zeros_like(given[1])
+
+
+@pytest.mark.parametrize("scale", [{}, {"centre": -0.75, "spread": 0.25}])
+def test_a_teacher_is_measured_on_what_training_gave_it(scale):
+    target = torch.full((2, 1, 2, 2), -1.0)
+    target[..., 0, :] = torch.tensor([0.5, 0.25])
+    batch = Batch(torch.zeros(2, 2, 2, 2), target, (target > 0).float())
+    spec = DiffusionSpec(**scale)
+    learner = Diffusion(Noting(), spec)
+    learner.parts[0].loss(batch, torch.Generator().manual_seed(3))
+    found = next(noisy([batch], spec, torch.Generator().manual_seed(3)))
+    for one, given in zip(found, learner.network.given, strict=True):
+        assert torch.equal(one, given)
 
 
 def test_what_cannot_be_distilled_is_refused_by_name():

@@ -16,13 +16,12 @@ from torch import nn  # noqa: E402
 from carbonmap.diffusion.spec import DiffusionSpec  # noqa: E402
 from carbonmap.errors import ModelError  # noqa: E402
 from carbonmap.learning.diffusion import (  # noqa: E402
-    REACH,
     Diffusion,
     MeanAndResidual,
     Residual,
     filled,
 )
-from carbonmap.learning.draws import mean_and_draws  # noqa: E402
+from carbonmap.learning.draws import draws_of  # noqa: E402
 from carbonmap.learning.learner import Batch  # noqa: E402
 from carbonmap.learning.regression import Regression, squared_error  # noqa: E402
 from tests import learners  # noqa: E402
@@ -32,11 +31,15 @@ MAKERS = [learners.regression, learners.diffusion, learners.residual]
 
 
 class Knowing(nn.Module):
-    """A denoiser that reads the clean map in the condition's first band."""
+    """A denoiser that reads the target in the condition's first band, and on which scale it is."""
+
+    def __init__(self, centre=0.0, spread=1.0):
+        super().__init__()
+        self.centre, self.spread, self.asked = centre, spread, 0
 
     def condition(self, x):
-        self.asked = getattr(self, "asked", 0) + 1
-        return (x[:, :1],)
+        self.asked += 1
+        return ((x[:, :1] - self.centre) / self.spread,)
 
     def denoise(self, features, *_):
         return features[0]
@@ -123,14 +126,33 @@ def test_a_draw_is_a_map_of_its_noise_alone(sampler, predicts):
     assert asked.asked == (["start", "step 1", "step 2"] if sampler == "ddpm" else ["start"])
 
 
+@pytest.mark.parametrize("scale", [{}, {"centre": -0.75, "spread": 0.25}, {"spread": 2.0}])
 @pytest.mark.parametrize("sampler", ["ddim", "ddpm", "dpm-solver++"])
-def test_a_denoiser_that_knows_the_map_draws_it_and_has_no_loss(sampler):
-    learner = Diffusion(Knowing(), DiffusionSpec(predicts="clean", sampler=sampler, steps=4))
+def test_a_denoiser_that_knows_the_map_draws_it_and_has_no_loss(sampler, scale):
+    """In the target's units from end to end, on whatever scale it is noised."""
+    spec = DiffusionSpec(predicts="clean", sampler=sampler, steps=4, **scale)
+    learner = Diffusion(Knowing(**scale), spec)
     condition = torch.rand(2, BANDS, 16, 16) * 2 - 1
+    condition[:, 0, 0, :2] = torch.tensor([-1.0, 1.0])
     got = learner.draw(condition, noise(0))
     torch.testing.assert_close(got, condition[:, :1], rtol=0, atol=1e-6)
     batch = Batch(condition, condition[:, :1], torch.ones(2, 1, 16, 16))
     assert learner.parts[0].loss(batch, torch.Generator().manual_seed(0)).item() == 0
+
+
+@pytest.mark.parametrize("predicts", ["noise", "v", "clean"])
+def test_a_centre_and_a_spread_are_as_if_the_labels_had_been_on_that_scale(predicts):
+    learner = learners.diffusion(predicts=predicts, centre=-0.75, spread=0.25)
+    nn.init.normal_(learner.network.last.weight)  # at its start it says nothing of any map
+    seen = patches(0)
+    by_hand = dataclasses.replace(seen, target=(seen.target + 0.75) / 0.25)
+    plain = Diffusion(learner.network.eval(), DiffusionSpec(predicts=predicts))
+    losses = [
+        one.parts[0].loss(batch, torch.Generator().manual_seed(2)).item()
+        for one, batch in ((learner, seen), (plain, by_hand), (plain, seen))
+    ]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
+    assert losses[0] != pytest.approx(losses[2], rel=1e-3)
 
 
 def test_a_residual_denoiser_that_says_nothing_draws_the_mean():
@@ -143,7 +165,7 @@ def test_a_residual_denoiser_that_says_nothing_draws_the_mean():
         torch.testing.assert_close(learner.draw(condition, noise(0)), want, rtol=0, atol=1e-6)
 
 
-def test_a_drawn_residual_is_four_spreads_long_where_the_denoiser_says_one():
+def test_a_drawn_residual_is_a_spread_long_where_the_denoiser_says_one():
     learner = learners.residual(predicts="clean")
     nn.init.constant_(learner.network.residual.last.bias, 0.5)
     nn.init.zeros_(learner.network.mean.last.weight)
@@ -152,7 +174,7 @@ def test_a_drawn_residual_is_four_spreads_long_where_the_denoiser_says_one():
     learner.network.eval()
     with torch.no_grad():
         got = learner.draw(patches(0, count=2).condition, noise(0))
-    torch.testing.assert_close(got, torch.full_like(got, 0.25 + REACH * 0.1 * 0.5))
+    torch.testing.assert_close(got, torch.full_like(got, 0.25 + 0.1 * 0.5))
 
 
 def test_the_residuals_spread_is_that_of_the_known_pixels():
@@ -168,7 +190,7 @@ def test_the_residuals_spread_is_that_of_the_known_pixels():
     network.count(left, 0 * weight)
     torch.testing.assert_close(network.variance, (want + 4 * want) / 2)
     assert network.counted == 2
-    torch.testing.assert_close(network.scale, REACH * (2.5 * want).sqrt())
+    torch.testing.assert_close(network.scale, (2.5 * want).sqrt())
 
 
 def test_the_spread_forgets_the_start():
@@ -177,7 +199,7 @@ def test_the_spread_forgets_the_start():
     network.count(100 * ones, ones)
     for _ in range(2000):
         network.count(0.1 * ones, ones)
-    assert network.scale.item() == pytest.approx(REACH * 0.1, rel=1e-3)
+    assert network.scale.item() == pytest.approx(0.1, rel=1e-3)
 
 
 def test_neither_part_of_a_residual_learner_moves_the_other():
@@ -204,11 +226,11 @@ def test_a_mean_and_a_residual_that_do_not_fit_are_refused():
         MeanAndResidual(learners.unet(), learners.iidm(BANDS))
 
 
-def test_the_mean_is_of_the_draws_and_what_they_share_is_computed_once():
+def test_what_draws_share_is_computed_once():
     network = Knowing()
     learner = Diffusion(network, DiffusionSpec(predicts="clean", steps=2))
     condition = torch.zeros(2, BANDS, 16, 16)
-    mean_and_draws(learner, condition, [noise(k) for k in range(3)])
+    draws_of(learner, condition, [noise(k) for k in range(3)])
     assert network.asked == 1
 
 
@@ -218,12 +240,11 @@ def test_several_draws_are_those_of_each_noise_to_the_bit(make):
     trained(learner, settings(3))
     learner.network.eval()
     condition = patches(0, count=2).condition
-    mean, drawn = mean_and_draws(learner, condition, [noise(k) for k in range(3)])
+    drawn = draws_of(learner, condition, [noise(k) for k in range(3)])
     with torch.no_grad():
         for k, one in enumerate(drawn):
             assert torch.equal(one, learner.draw(condition, noise(k)))
-    torch.testing.assert_close(mean, (drawn[0] + drawn[1] + drawn[2]) / 3)
-    assert not mean.requires_grad
+    assert not drawn.requires_grad
 
 
 def test_what_is_not_generative_is_drawn_once_and_held_within_the_range():
@@ -231,9 +252,9 @@ def test_what_is_not_generative_is_drawn_once_and_held_within_the_range():
     nn.init.constant_(learner.network.last.bias, 50.0)
     learner.network.eval()
     asked = noise(0)
-    mean, drawn = mean_and_draws(learner, patches(0).condition, [asked] * 5)
+    drawn = draws_of(learner, patches(0).condition, [asked] * 5)
     assert drawn.shape == (1, 4, 1, 16, 16)
-    assert torch.equal(mean, torch.ones(4, 1, 16, 16))
+    assert torch.equal(drawn[0], torch.ones(4, 1, 16, 16))
     assert asked.asked == []
     assert not learner.generative
     assert isinstance(learners.residual(), Residual)
@@ -241,6 +262,6 @@ def test_what_is_not_generative_is_drawn_once_and_held_within_the_range():
     assert learners.diffusion().generative
 
 
-def test_a_mean_of_no_draws_is_refused():
+def test_no_draws_are_refused():
     with pytest.raises(ModelError, match="1 at least"):
-        mean_and_draws(learners.regression(), patches(0).condition, [])
+        draws_of(learners.regression(), patches(0).condition, [])

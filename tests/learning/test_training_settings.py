@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from carbonmap.learning.settings import Training
+from carbonmap.learning.settings import RATE, Training
 
 
 def test_the_rate_rises_on_a_line_and_falls_on_half_a_cosine():
@@ -17,6 +17,10 @@ def test_the_rate_rises_on_a_line_and_falls_on_half_a_cosine():
     assert chosen.rate(100 + 500) == pytest.approx(0.1)
     assert chosen.rate(100 + 250) == pytest.approx(0.1 * (1 + math.sqrt(0.5)))
     assert 0 < chosen.rate(1099) < 1e-6
+
+
+def test_without_a_rate_of_its_own_a_run_learns_at_that_of_tiny_networks():
+    assert Training(steps=1000).rate(100) == RATE == 2e-3
 
 
 @given(steps=st.integers(1, 90), warm=st.integers(0, 100))

@@ -96,9 +96,9 @@ def test_it_learns_what_x_tells_and_draws_what_it_does_not():
     found.network.eval()
     data = batch(random, 16)
 
-    def noise(name, channels):
+    def noise(name, channels, stride):
         assert name == "latent"
-        return torch.randn(16, channels, 16, 16, generator=random)
+        return torch.randn(16, channels, 16 // stride, 16 // stride, generator=random)
 
     with torch.no_grad():
         draws = torch.stack([found.draw(data.condition, noise) for _ in range(16)])

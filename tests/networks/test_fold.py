@@ -5,7 +5,9 @@ import torch
 from torch import nn
 
 from carbonmap.networks.fold import folded
+from carbonmap.networks.gan import PixGenerator
 from carbonmap.networks.layers import ChannelNorm, DoubleConv
+from carbonmap.networks.rival_specs import GanSpec
 from carbonmap.networks.specs import UnetSpec, VggSpec
 from carbonmap.networks.unet import Unet
 from carbonmap.networks.vgg import Pyramid
@@ -45,6 +47,19 @@ def test_a_folded_unet_draws_the_same_map(norm):
     assert len(norms(fast)) == (0 if norm == "batch" else len(norms(unet)))
 
 
+def test_a_folded_gan_draws_the_same_map_without_a_norm():
+    """Its encoder's norms follow convolutions, its decoder's transposed ones."""
+    network = lived(PixGenerator(GanSpec(3, (4, 6, 10, 8)))).eval()
+    x, noise = torch.randn(2, 3, 32, 32), torch.randn(2, 1, 32, 32)
+    fast = folded(network)
+    with torch.inference_mode():
+        want = network(x, noise)
+        torch.testing.assert_close(fast(x, noise), want, rtol=0, atol=1e-6)
+    assert want.std() > 1e-3
+    assert len(norms(network)) == 2 + 3
+    assert norms(fast) == []
+
+
 def test_the_pyramid_which_has_no_norms_stays_as_it_is():
     pyramid = Pyramid(VggSpec(11, (4,) * 8), 3, 4).eval()
     x = torch.randn(1, 3, 32, 32)
@@ -58,6 +73,14 @@ def test_the_folded_convolution_is_the_formula():
     fast = folded(block)
     torch.testing.assert_close(fast[0].weight, conv.weight * scale.view(-1, 1, 1, 1))
     torch.testing.assert_close(fast[0].bias, norm.bias - norm.running_mean * scale)
+
+
+def test_the_folded_transposed_convolution_is_the_formula():
+    conv, norm = block = lived(nn.Sequential(nn.ConvTranspose2d(2, 3, 4, 2, 1), nn.BatchNorm2d(3)))
+    scale = norm.weight / (norm.running_var + norm.eps).sqrt()
+    fast = folded(block)[0]
+    torch.testing.assert_close(fast.weight, conv.weight * scale.view(1, -1, 1, 1))
+    torch.testing.assert_close(fast.bias, norm.bias + (conv.bias - norm.running_mean) * scale)
 
 
 def test_the_network_itself_goes_on_learning_unchanged():
@@ -78,12 +101,14 @@ def test_weights_lie_with_their_channels_last():
 
 
 class Apart(nn.Module):
-    """A convolution and a batch norm that something comes between, and a norm on its own."""
+    """A batch norm on its own, one before its convolution, and one that something comes before."""
 
     def __init__(self):
         super().__init__()
         self.conv, self.norm = nn.Conv2d(2, 2, 3), nn.BatchNorm2d(2)
-        self.last = nn.Sequential(nn.ConvTranspose2d(2, 2, 2), nn.BatchNorm2d(2), nn.ReLU())
+        self.last = nn.Sequential(
+            nn.BatchNorm2d(2), nn.ConvTranspose2d(2, 2, 2), nn.ReLU(), nn.BatchNorm2d(2)
+        )
 
     def forward(self, x):
         return self.last(self.norm(self.conv(x) + 1))
@@ -93,5 +118,5 @@ def test_a_norm_that_does_not_follow_its_convolution_in_a_sequence_stays():
     module = lived(Apart()).eval()
     x = torch.randn(1, 2, 8, 8)
     fast = folded(module)
-    assert len(norms(fast)) == 2
+    assert len(norms(fast)) == 3
     torch.testing.assert_close(fast(x), module(x))

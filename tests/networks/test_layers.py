@@ -10,7 +10,9 @@ from torch import nn
 from torch.nn import functional as F
 
 from carbonmap.errors import ModelError
+from carbonmap.networks.iidm import Iidm
 from carbonmap.networks.layers import (
+    Answer,
     ChannelNorm,
     DoubleConv,
     he,
@@ -18,7 +20,10 @@ from carbonmap.networks.layers import (
     parameters,
     require_sides,
 )
-from carbonmap.networks.specs import Norm
+from carbonmap.networks.rival_specs import VaeSpec
+from carbonmap.networks.specs import IidmSpec, Norm, UnetSpec
+from carbonmap.networks.unet import Unet
+from carbonmap.networks.vae import Vae
 
 NORMS = get_args(Norm)
 
@@ -85,6 +90,45 @@ def test_every_parameter_of_two_convolutions_learns(norm):
     block = DoubleConv(3, 8, norm)
     block(torch.randn(2, 3, 8, 8)).square().mean().backward()
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in block.parameters())
+
+
+def a_unet():
+    return Unet(UnetSpec(3, (16, 8)))(torch.randn(1, 3, 32, 32))
+
+
+def an_iidm():
+    net = Iidm(IidmSpec(3, None, 4, (4, 8), hidden=4, embedding=8, attention_stride=2))
+    nn.init.normal_(net.last.weight)
+    return net(torch.randn(1, 3, 32, 32), torch.randn(1, 1, 32, 32), torch.tensor([0.5]))
+
+
+def a_vae():
+    return Vae(VaeSpec(3, (16, 8)))(torch.randn(1, 3, 32, 32), torch.randn(1, 8, 16, 16))
+
+
+@pytest.mark.parametrize("draw", [a_unet, an_iidm, a_vae])
+def test_a_map_that_is_counted_in_bfloat16_does_not_come_in_its_steps(draw):
+    torch.manual_seed(0)
+    single = draw()
+    torch.manual_seed(0)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        got = draw()
+    assert got.dtype == torch.float32
+    assert (got - single).abs().max() > 1e-4  # all but the last layer did count in bfloat16
+    assert (got == got.bfloat16()).float().mean() < 0.01  # by chance, one in 2¹⁶
+    assert got.unique().numel() > 900  # of 1024
+
+
+def test_an_answer_is_a_convolution_of_what_it_is_given():
+    x, layer = torch.randn(1, 3, 8, 8), Answer(3, 2, 3, padding=1)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        got = layer(x.bfloat16())
+    assert torch.equal(got, F.conv2d(x.bfloat16().float(), layer.weight, layer.bias, padding=1))
+
+
+def test_an_answer_has_a_shape_where_there_are_no_numbers():
+    with torch.device("meta"):
+        assert Answer(3, 2, 3, padding=1)(torch.empty(4, 3, 8, 6)).shape == (4, 2, 8, 6)
 
 
 def test_hes_start_keeps_a_signal_alive_through_eight_layers():

@@ -1,3 +1,4 @@
+import math
 from itertools import product
 
 import pytest
@@ -36,6 +37,7 @@ def counted(spec):
         ("small", 15_377_433, 933_312),
         ("paper", 23_835_928, 2_338_371),
         ("idm", 46_288_321, 41_728),
+        ("idm-tiny", 2_928_577, 3_520),
     ],
 )
 def test_a_preset_has_so_many_parameters(name, whole, features):
@@ -48,7 +50,7 @@ def test_the_papers_trunks_f0_is_its_convolutions_and_one_lateral_each():
     assert counted(preset("paper", BANDS))[1] == 2_311_288 + 5 * 9 * 23 + laterals
 
 
-@pytest.mark.parametrize("name", ["tiny", "small", "paper", "idm"])
+@pytest.mark.parametrize("name", PRESETS)
 def test_a_preset_takes_a_step(name):
     torch.manual_seed(0)
     net = Iidm(preset(name, 2))
@@ -59,10 +61,20 @@ def test_a_preset_takes_a_step(name):
     assert net.last.weight.grad.abs().max() > 0
 
 
+def test_idm_tiny_has_the_blocks_of_idm_and_the_norm_of_tiny():
+    large, small, tiny = (preset(name, 3) for name in ("idm", "idm-tiny", "tiny"))
+    for name in ("vgg", "block", "blocks", "fusion", "upsampling", "heads", "dropout"):
+        assert getattr(small, name) == getattr(large, name)
+    assert len(small.widths) == len(large.widths)
+    assert [wide / few for wide, few in zip(large.widths, small.widths, strict=True)] == [4] * 5
+    for name in ("norm", "features", "hidden", "embedding"):
+        assert getattr(small, name) == getattr(tiny, name)
+
+
 def test_presets_differ_in_bands_alone_for_another_condition_and_unknown_ones_are_named():
     assert preset("tiny", 3).bands == 3
     assert preset("tiny", 3) != preset("tiny", 4)
-    assert set(PRESETS) == {"tiny", "small", "paper", "idm"}
+    assert set(PRESETS) == {"tiny", "small", "paper", "idm", "idm-tiny"}
     with pytest.raises(ModelError, match="did you mean 'paper'"):
         preset("papper", 3)
 
@@ -114,6 +126,39 @@ COUNTS = {
 def test_a_row_has_so_many_parameters(row):
     found = counted(row.spec(BANDS))[0], counted(row.tiny(BANDS))[0]
     assert found == COUNTS[row.name]
+
+
+LARGEST = {"paper": TABLE1[7], "idm": TABLE2[4]}
+"""VGG-19 with the whole of the paper's U-Net and attention, and with IDM's."""
+
+
+@pytest.mark.parametrize("base", LARGEST)
+def test_the_largest_row_of_each_base_learns_at_the_papers_scale(base):
+    """A step so long that, were the loss straight, it would fall by a tenth."""
+    torch.manual_seed(0)
+    net = Iidm(LARGEST[base].spec(2))
+    torch.nn.init.normal_(net.last.weight, std=0.05)  # at its start, zero, no gradient passes it
+    x, y, gamma = torch.randn(2, 2, 32, 32), torch.randn(2, 1, 32, 32), torch.tensor([0.2, 0.9])
+
+    def loss():
+        torch.manual_seed(1)  # of dropout
+        return (net(x, y, gamma) - y).square().mean()
+
+    before = loss()
+    before.backward()
+    slopes = {name: p.grad.square().sum().item() for name, p in net.named_parameters()}
+    assert [name for name, slope in slopes.items() if not 0 < slope < math.inf] == []
+    with torch.no_grad():
+        for p in net.parameters():
+            p -= 0.1 * before / sum(slopes.values()) * p.grad
+        assert loss() / before == pytest.approx(0.9, abs=0.05)
+
+
+def test_the_largest_row_of_each_base_is_that_of_most_parameters():
+    for base, row in LARGEST.items():
+        others = [other for other in (*TABLE1, *TABLE2) if other.base == base]
+        assert row in others
+        assert COUNTS[row.name] == max(COUNTS[other.name] for other in others)
 
 
 def test_the_best_row_of_table_2_is_the_preset_and_a_row_of_table_1():

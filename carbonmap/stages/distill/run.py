@@ -28,9 +28,11 @@ from carbonmap.stages.distill import report as report_
 from carbonmap.stages.distill import teacher as teacher_
 from carbonmap.stages.distill.settings import Distillation
 from carbonmap.stages.job import Job, job_of, label_scale, publish, up_to_date
+from carbonmap.stages.learn import prepare
 from carbonmap.stages.learn import run as learn
 from carbonmap.stages.learn.keep import LOG
-from carbonmap.stages.learn.run import Learned, Setup
+from carbonmap.stages.learn.prepare import Setup
+from carbonmap.stages.learn.run import Learned
 from carbonmap.stages.patches import Prefetched
 from carbonmap.types import Json
 
@@ -158,10 +160,12 @@ def _setup(task: Task) -> Setup:
     _, sampler = task.job.split()
     start = teacher_.starter(task.folder / NETWORK)
     scale, folder = label_scale(task.job.labels), task.work.folder / TUNING
-    setup = learn.setup_of(
+    found = prepare.setup_of(
         task.like, sampler, task.job.stacks, scale, folder, task.device, ALONE, start
     )
-    teacher_.require_norm(task.folder, task.model.norm, setup.source.norm)
+    teacher_.require_norm(task.folder, task.model.norm, found.source.norm)
+    source = dataclasses.replace(found.source, norm=task.model.norm)
+    setup = dataclasses.replace(found, source=source)
     setup.learner.network.to(task.device)
     return setup
 
@@ -198,7 +202,7 @@ def _planned(task: Task, setup: Setup, teacher: Teacher) -> Plan:
 def _begin_student(task: Task, setup: Setup, teacher: Teacher, plan: Plan, like: Model) -> None:
     """Project the teacher's weights, and train block after block."""
     settings, batch = task.settings, setup.training.batch
-    learner = learn.fresh(like)
+    learner = prepare.fresh(like)
     student = phases.teacher_of(learner, settings.parts).network.to(task.device)
     measured, more = -(-settings.patches // batch), -(-HELD_PATCHES // batch)
     total = phases.count_blocks(teacher) * settings.block_steps
@@ -233,7 +237,9 @@ def _tuned(task: Task, like: Model) -> Learned:
     _, sampler = task.job.split()
     start = teacher_.starter(task.work.folder / STUDENT)
     scale, device = label_scale(task.job.labels), task.device
-    return learn.fit(like, sampler, task.job.stacks, scale, folder, device, ALONE, start)
+    return learn.fit(
+        like, sampler, task.job.stacks, scale, folder, device, ALONE, start, norm=task.model.norm
+    )
 
 
 def _published(task: Task, out: Path, facts: Json, learned: Learned) -> Report:
@@ -249,7 +255,7 @@ def _published(task: Task, out: Path, facts: Json, learned: Learned) -> Report:
         facts["variance"],
         f"{task.folder.name} → {out.name}",
     )
-    weights = neural.write(out, learned.learner)
+    weights = neural.write(out, learned.learner, task.like.storage)
     card = learned.facts | {"distilled_from": report_.short(facts)}
     told = publish(task.job, task.work, out, stands, card, [weights, log, table, picture])
     return Report(f"{told.text}\n{report_.text(facts)}", told.data)

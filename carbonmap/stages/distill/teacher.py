@@ -7,9 +7,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from carbonmap import origins
 from carbonmap.checkpoint import Checkpoint, tensors
+from carbonmap.diffusion.spec import DiffusionSpec
 from carbonmap.errors import ModelError
-from carbonmap.io import output
 from carbonmap.learning.learner import Learner
 from carbonmap.models.neural import Neural
 from carbonmap.normalise import Normalisation
@@ -52,10 +55,15 @@ def settings_like(model: Model, card: Json, network: Json | None = None) -> Mode
         inputs=tuple(card["features"]["inputs"]),
         preset="tiny",  # of which nothing is left, as every value is replaced
         network=network or own,
-        diffusion=held["specs"].get("diffusion", {}),
+        diffusion=_whole(held["specs"].get("diffusion")),
         samples=held["samples"],
         training=dataclasses.replace(model.training, patch_px=held["tile_px"]),
     )
+
+
+def _whole(diffusion: Json | None) -> Json:
+    """A diffusion's values with those that an older card lacks, so that none is chosen anew."""
+    return DiffusionSpec.from_json(diffusion).to_json() if diffusion else {}
 
 
 def require_fit(folder: Path, card: Json, job: Job) -> None:
@@ -67,12 +75,16 @@ def require_fit(folder: Path, card: Json, job: Job) -> None:
     require_same("the teacher", folder, card, job)
     mine = {"region": job.region, "dates": list(job.days), "inputs": job.origin["inputs"]}
     theirs: dict[str, Any] = {name: card.get(name) for name in mine}
-    if changed := output.differences(theirs, mine):
+    if changed := origins.differences(theirs, mine):
         raise ModelError(
             f"the teacher at {str(folder)!r} was trained on other images or layers "
             f"({'; '.join(changed)}); give the --dates and --region of its training, or train it "
             f"anew"
         )
+
+
+ALIKE = 1e-6
+"""By which a mean or a weight may differ: sums of the same pixels round otherwise by the CPU."""
 
 
 def require_norm(folder: Path, norm: Normalisation, here: Normalisation) -> None:
@@ -81,7 +93,8 @@ def require_norm(folder: Path, norm: Normalisation, here: Normalisation) -> None
     Raises:
         ModelError: they were.
     """
-    if norm != here:
+    pairs = ((norm.mean, here.mean), (norm.spread, here.spread), (norm.whitening, here.whitening))
+    if not all(np.shape(a) == np.shape(b) and np.allclose(a, b, ALIKE, ALIKE) for a, b in pairs):
         raise ModelError(
             f"the teacher at {str(folder)!r} learned from other pixels than are chosen here; give "
             f"the --mask and labels.min_coverage of its training"
