@@ -1,4 +1,3 @@
-import json
 import pickle
 
 import numpy as np
@@ -11,7 +10,7 @@ from carbonmap.features import FeatureSpec
 from carbonmap.grid import Grid
 from carbonmap.io import files, output
 from carbonmap.models.regressors import fit
-from tests.tampering import Bomb, change_card, replace_weights
+from tests.tampering import Bomb, change_card, replace_weights, told
 
 SPEC = FeatureSpec(inputs=("image", "terrain"), radii=(1,))
 GRID = Grid("EPSG:32612", 30.0, 0, 0, 12, 9)
@@ -27,7 +26,8 @@ def write(folder, model, **more):
     """A model folder as `train` writes one."""
     weights = checkpoint.write_weights(folder, model)
     held = {WEIGHTS: files.describe(weights)}
-    output.write_mark(folder / MARK, {"stage": "train"}, held, checkpoint.card(model) | more)
+    card = checkpoint.card(model) | told(model.spec.pixel_names) | more
+    output.write_mark(folder / MARK, {"stage": "train"}, held, card)
     return folder
 
 
@@ -119,26 +119,60 @@ def test_a_newer_format_is_refused_with_the_version_that_wrote_it(folder):
     ("changes", "says"),
     [
         ({"kind": "random-tree"}, "did you mean 'random-forest'"),
+        ({"kind": ["ols"]}, "kind"),
         ({"features": {"inputs": ["radar"]}}, "radar"),
         ({"features": {"windows": [2]}}, "windows"),
         ({"features": None}, "features"),
-        ({"features": {"radii": [2]}}, "other features"),
+        ({"features": {}}, r"'features\.inputs' is missing"),
+        ({"features": {"inputs": ["image", "terrain"], "radii": [2]}}, "other features"),
         ({"pixel_m": "wide"}, "wide"),
+        ({"pixel_m": "30"}, "pixel_m is '30'"),
+        ({"pixel_m": 10**400}, "pixel_m"),
+        ({"label_scale_mg_c_ha": 0}, "label_scale_mg_c_ha is 0"),
+        ({"label_scale_mg_c_ha": float("nan")}, "label_scale_mg_c_ha is nan"),
+        ({"label_range_mg_c_ha": 3}, "label_range_mg_c_ha is 3"),
+        ({"label_range_mg_c_ha": [0.0]}, "label_range_mg_c_ha"),
+        ({"feature_ranges": {}}, "feature_ranges"),
+        ({"feature_ranges": {"blue": [0.0, 1.0]}}, "feature_ranges"),
+        ({"feature_ranges": {"blue": 1.0}}, r"feature_ranges\.blue is 1\.0"),
+        ({"image_scale": [0.0001]}, "image_scale"),
+        ({"image_scale": ["small", 0.0]}, "'small'"),
+        ({"image_scale": [float("inf"), 0.0]}, "image_scale.0 is inf"),
+        ({"profile": None}, "profile is None"),
+        ({"pools": ["trees"]}, "pools"),
+        ({"split": None}, "split"),
+        ({"split": {"seed": 0}}, r"'split\.buffer_m' is missing"),
+        ({"split": {"buffer_m": "wide"}}, "buffer_m is 'wide'"),
+        ({"inputs": None}, "inputs"),
+        ({"parameters": "many"}, "parameters is 'many'"),
+        ({"steps": "many"}, "steps is 'many'"),
+        ({"network": 3}, "network"),
         ({"model_format": "1"}, "formats"),
     ],
 )
 def test_a_card_that_cannot_be_understood_says_where(folder, changes, says):
     change_card(folder, lambda c: c.update(changes))
-    with pytest.raises(ModelError, match=says):
+    with pytest.raises(ModelError, match=says) as caught:
         checkpoint.load(folder)
+    assert MARK in str(caught.value)
 
 
-def test_a_card_without_an_entry_says_which(folder):
-    mark = json.loads((folder / MARK).read_text())
-    del mark["report"]["pixel_m"]
-    (folder / MARK).write_text(json.dumps(mark))
-    with pytest.raises(ModelError, match="pixel_m"):
+@pytest.mark.parametrize(
+    "key",
+    ["kind", "features", "feature_names", "pixel_m", "label_scale_mg_c_ha", "label_range_mg_c_ha",
+     "feature_ranges", "image_scale", "profile", "pools", "split"],
+)  # fmt: skip
+def test_a_card_without_an_entry_says_which(folder, key):
+    change_card(folder, lambda c: c.pop(key))
+    with pytest.raises(ModelError, match=f"'{key}' is missing") as caught:
         checkpoint.load(folder)
+    assert MARK in str(caught.value)
+
+
+@pytest.mark.parametrize("key", ["inputs", "mask", "min_coverage"])
+def test_what_older_cards_lack_they_may_lack(folder, key):
+    change_card(folder, lambda c: c.pop(key))
+    assert key not in checkpoint.load(folder).card
 
 
 @pytest.mark.parametrize("text", ["[]", "{}", '{"format": 1, "report": 3}', '{"files": {}}', "no"])

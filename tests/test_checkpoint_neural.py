@@ -15,7 +15,7 @@ from carbonmap import checkpoint
 from carbonmap.checkpoint import MARK, neural
 from carbonmap.checkpoint.families import FAMILIES, build, family_of
 from carbonmap.checkpoint.layout import NETWORK
-from carbonmap.checkpoint.tensors import MOST_HEADER, write
+from carbonmap.checkpoint.tensors import MOST_HEADER, read, write
 from carbonmap.diffusion.spec import DiffusionSpec
 from carbonmap.errors import ModelError
 from carbonmap.grid import Grid
@@ -26,7 +26,7 @@ from carbonmap.networks.rival_specs import GanSpec, VaeSpec
 from carbonmap.networks.specs import IidmSpec, UnetSpec
 from carbonmap.networks.unet import Unet
 from carbonmap.normalise import Inputs, Normalisation
-from tests.tampering import Bomb, change_card, replace_weights
+from tests.tampering import Bomb, change_card, replace_weights, told
 
 INPUTS = Inputs(("image", "terrain"))
 BANDS = len(INPUTS.channels)
@@ -50,6 +50,10 @@ SPECS = {
 }
 
 
+HALF = (torch.bfloat16, torch.float16)
+WIDE = (torch.float32, torch.float64)
+
+
 def learnt(family="unet"):
     torch.manual_seed(1)
     return build(family, SPECS[family])
@@ -59,11 +63,19 @@ def model(learner, **more):
     return Neural(learner, INPUTS, NORM, 16, 30.0, 250.0, **more)
 
 
+def header(dtype, shape, size):
+    """A safetensors file with one tensor of so many bytes, all 0."""
+    entry = {"weight": {"dtype": dtype, "shape": shape, "data_offsets": [0, size]}}
+    text = json.dumps(entry).encode()
+    return struct.pack("<Q", len(text)) + text + bytes(size)
+
+
 def write_folder(folder, learner, storage="float32", **more):
     """A model folder as `train` writes one."""
     weights = neural.write(folder, learner, storage)
     held = {NETWORK: files.describe(weights)}
-    facts = neural.card(model(learner, samples=2, seed=7), storage) | more
+    card = neural.card(model(learner, samples=2, seed=7), storage)
+    facts = card | told(INPUTS.features.pixel_names) | more
     output.write_mark(folder / MARK, {"stage": "train"}, held, facts)
     return folder
 
@@ -198,7 +210,7 @@ def test_an_absurd_header_is_refused(folder, data, says):
 
 
 def other(state, how):
-    name = next(n for n, v in state.items() if v.dim() == 4)
+    name = max((n for n, v in state.items() if v.dim() == 4), key=lambda n: state[n].numel())
     if how == "missing":
         del state[name]
     elif how == "extra":
@@ -229,10 +241,76 @@ def test_weights_that_are_not_the_cards_are_refused_by_name(folder, how, says):
 
 
 @pytest.mark.parametrize(
+    ("dtype", "size"),
+    [("F8_E4M3", 4), ("F8_E5M2", 4), ("U16", 8), ("C64", 32), ("U8", 4), ("I32", 16), ("X", 4)],
+)
+def test_a_type_that_no_weights_have_is_refused_by_name(folder, dtype, size):
+    replace_weights(folder / NETWORK, header(dtype, [2, 2], size))
+    with pytest.raises(ModelError, match=f"weight as '{dtype}'.*F32"):
+        checkpoint.load(folder)
+
+
+@pytest.mark.parametrize("dtype", [*HALF, *WIDE, torch.int64, torch.bool])
+def test_every_type_that_is_written_is_read(tmp_path, dtype):
+    values = {"a": torch.ones(3, dtype=dtype)}
+    held = read(write(tmp_path / "a.safetensors", values))
+    assert held["a"].dtype == dtype
+    assert torch.equal(held["a"], values["a"])
+
+
+def hostile(c, width):
+    c["network"]["specs"]["network"]["widths"] = [4, width, width]
+
+
+@pytest.mark.parametrize(
+    ("family", "change", "says"),
+    [
+        ("unet", lambda c: hostile(c, 1_000_000), "lacks .*, which its card's network has"),
+        ("unet", lambda c: hostile(c, 10**12), "cannot be built"),
+        ("unet", lambda c: hostile(c, 10**30), "cannot be built"),
+        ("vae", lambda c: hostile(c, 1_000_000), "lacks"),
+        ("iidm", lambda c: c["network"]["specs"]["network"].update(hidden=10**12), "its card's"),
+        ("iidm", lambda c: c["network"]["specs"]["network"].update(embedding=10**7), "its card's"),
+        ("iidm", lambda c: c["network"]["specs"]["diffusion"].update(levels=10**9), "levels is"),
+        ("iidm-residual", lambda c: c["network"]["specs"]["mean"].update(out=2), "cannot be built"),
+    ],
+)
+def test_a_card_of_a_huge_network_is_refused_before_there_is_one(tmp_path, family, change, says):
+    write_folder(tmp_path, learnt(family))
+    change_card(tmp_path, change)
+    with pytest.raises(ModelError, match=says):  # torch would find no memory for a real one
+        checkpoint.load(tmp_path)
+
+
+def test_what_no_map_needs_takes_no_memory_however_large_its_card_makes_it(tmp_path):
+    learner = learnt("gan")
+    before = model(ready(learner), samples=2, seed=7)
+    write_folder(tmp_path, learner)
+    wide = [1_000_000, 1_000_000]
+    change_card(tmp_path, lambda c: c["network"]["specs"]["network"].update(discriminator=wide))
+    found = checkpoint.load(tmp_path).model
+    want = before.predict(land(before), GRID)
+    assert found.predict(land(before), GRID).tobytes() == want.tobytes()
+    assert {p.device.type for p in found.learner.discriminator.parameters()} == {"meta"}
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16", "auto"])
+def test_maps_are_computed_in_the_precision_that_was_trained_in(tmp_path, precision):
+    learner = learnt()
+    write_folder(tmp_path, learner, **neural.card(model(learner, precision=precision)))
+    assert checkpoint.load(tmp_path).model.precision == precision
+
+
+def test_a_card_from_before_precision_was_kept_is_automatic(folder):
+    change_card(folder, lambda c: c["network"].pop("precision"))
+    assert checkpoint.load(folder).model.precision == "auto"
+
+
+@pytest.mark.parametrize(
     ("change", "says"),
     [
         (lambda c: c.update(kind="iddm"), "did you mean 'iidm'"),
-        (lambda c: c.update(kind=3), "no family"),
+        (lambda c: c.update(kind=3), "kind is 3"),
         (lambda c: c.update(kind="iidm"), r"specs are \['network'\]"),
         (lambda c: c.pop("network"), "'network' is missing"),
         (lambda c: c.update(pixel_m="wide"), "wide"),
@@ -240,6 +318,10 @@ def test_weights_that_are_not_the_cards_are_refused_by_name(folder, how, says):
         (lambda c: c.update(label_scale_mg_c_ha=float("inf")), "label_scale"),
         (lambda c: c["network"].update(window=3), "window"),
         (lambda c: c["network"].update(tile_px=0), "tile_px"),
+        (lambda c: c["network"].update(tile_px=4097), "tile_px"),
+        (lambda c: c["network"].update(precision="float8"), "precision"),
+        (lambda c: c.pop("image_scale"), "'image_scale' is missing"),
+        (lambda c: c.update(network=3), "network"),
         (lambda c: c["network"]["specs"]["network"].update(depth=3), "depth"),
         (lambda c: c["network"]["specs"]["network"].update(bands=4), "4 bands"),
         (lambda c: c["network"]["normalisation"]["spread"].__setitem__(0, 0), "spread"),

@@ -15,8 +15,9 @@ from carbonmap.learning.regression import Regression
 from carbonmap.learning.vae import VaeLearner
 from carbonmap.networks.iidm import Iidm
 from carbonmap.networks.rival_specs import GanSpec, VaeSpec
-from carbonmap.networks.specs import IidmSpec, Spec, UnetSpec
+from carbonmap.networks.specs import IidmSpec, UnetSpec
 from carbonmap.networks.unet import Unet
+from carbonmap.settings import Spec
 from carbonmap.types import Json
 
 Specs = Mapping[str, Any]

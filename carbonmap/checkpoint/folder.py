@@ -7,6 +7,7 @@ from pathlib import Path
 
 from carbonmap.checkpoint import regressors
 from carbonmap.checkpoint.layout import MARK, NETWORK, WEIGHTS_OF
+from carbonmap.checkpoint.shared import require_card
 from carbonmap.errors import CorruptData, MissingInput, ModelError
 from carbonmap.io import output
 from carbonmap.models.protocol import Model
@@ -37,8 +38,8 @@ def load(folder: Path, threads: int | None = None, device: str = "cpu") -> Check
         device: torch's name of what computes a network; nothing else heeds it.
 
     Raises:
-        ModelError: a file is missing or changed since, the folder is of a newer carbonmap, or the
-            weights are not what the card says.
+        ModelError: a file is missing or changed since, the folder is of a newer carbonmap, the card
+            lacks what stages read of it, or the weights are not what it says.
     """
     try:
         mark = output.require_complete(folder / MARK, "model")
@@ -51,6 +52,7 @@ def load(folder: Path, threads: int | None = None, device: str = "cpu") -> Check
     weights = folder / WEIGHTS_OF[held["model_format"]]
     if weights.name not in mark["files"]:
         raise ModelError(f"{name} is no model's card; give the folder that `carbonmap train` wrote")
+    require_card(name, held)
     return Checkpoint(_model(weights, name, held, threads, device), held, weights_hash(mark))
 
 

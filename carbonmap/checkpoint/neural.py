@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import json
-import math
 from pathlib import Path
 from typing import Annotated, Any
 
 import torch
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter
 from pydantic.dataclasses import dataclass
 
 from carbonmap.checkpoint import families, tensors
 from carbonmap.checkpoint.layout import FORMAT, NETWORK
 from carbonmap.checkpoint.mlm import to_mlm
-from carbonmap.checkpoint.regressors import reason
+from carbonmap.checkpoint.shared import reason
 from carbonmap.checkpoint.tensors import Storage
 from carbonmap.errors import ModelError
 from carbonmap.features import FeatureSpec
 from carbonmap.learning.learner import Learner
+from carbonmap.learning.settings import MOST_PX, Precision
 from carbonmap.models.neural import Neural, ready
 from carbonmap.normalise import Inputs, Normalisation
 from carbonmap.settings import STRICT
@@ -37,15 +37,17 @@ class Network:
         samples: draws whose mean is the map.
         seed: of the draws.
         storage: of the weights.
+        precision: in which it learned, and maps are computed; older cards lack it.
     """
 
     specs: dict[str, dict[str, Any]]
     channels: tuple[str, ...]
     normalisation: Normalisation
-    tile_px: Annotated[int, Field(ge=1)]
+    tile_px: Annotated[int, Field(ge=1, le=MOST_PX)]
     samples: Annotated[int, Field(ge=1)]
     seed: Annotated[int, Field(ge=0)]
     storage: Storage = "float32"
+    precision: Precision = "auto"
 
 
 def card(model: Neural, storage: Storage = "float32") -> Json:
@@ -58,9 +60,16 @@ def card(model: Neural, storage: Storage = "float32") -> Json:
         storage: with which `write` was called.
     """
     kind, specs = families.family_of(model.learner), families.to_json(model.learner)
-    count = parameters(_fresh(kind, families.specs_of(kind, specs)))
+    count = parameters(_outline(kind, families.specs_of(kind, specs)))
     network = Network(
-        specs, model.inputs.channels, model.norm, model.tile_px, model.samples, model.seed, storage
+        specs,
+        model.inputs.channels,
+        model.norm,
+        model.tile_px,
+        model.samples,
+        model.seed,
+        storage,
+        model.precision,
     )
     return {
         "model_format": FORMAT,
@@ -97,7 +106,7 @@ def read(path: Path, name: str, held: Json, threads: int | None, device: str) ->
     Args:
         path: of the weights.
         name: of the card, for messages.
-        held: what the card says.
+        held: what the card says, as `shared.require_card` accepts it.
         threads: windows at a time; None for every core.
         device: torch's name of what computes.
 
@@ -105,11 +114,11 @@ def read(path: Path, name: str, held: Json, threads: int | None, device: str) ->
         ModelError: the card cannot be understood, or the weights are not what it says.
     """
     kind, specs, model = _facts(name, held)
-    learner = _fresh(kind, specs)
+    learner, state = _outlined(name, kind, specs), tensors.read(path)
     want = learner.network.state_dict()
-    state = tensors.read(path)
-    tensors.require_state(str(path), state, tensors.stored(want, model.storage))
-    learner.network.load_state_dict({key: state[key].to(want[key].dtype) for key in want})
+    tensors.require_state(str(path), state, tensors.cast(want, model.storage))
+    own = {key: state[key].to(value.dtype) for key, value in want.items()}
+    learner.network.load_state_dict(own, assign=True)
     learner.network.to(device)
     inputs = Inputs(FeatureSpec.from_json(held["features"]).inputs)
     return Neural(
@@ -122,6 +131,7 @@ def read(path: Path, name: str, held: Json, threads: int | None, device: str) ->
         model.samples,
         model.seed,
         threads,
+        precision=model.precision,
     )
 
 
@@ -138,10 +148,22 @@ def parameters(learner: Learner) -> int:
     return sum(p.numel() for p in learner.network.parameters())
 
 
-def _fresh(kind: str, specs: families.Specs) -> Learner:
-    """A learner with weights to be overwritten; torch's own generator is left as it was."""
-    with torch.random.fork_rng(devices=[]):
+def _outline(kind: str, specs: families.Specs) -> Learner:
+    """A learner whose tensors have shapes and types but no memory, however large they are."""
+    with torch.device("meta"):
         return families.build(kind, specs)
+
+
+def _outlined(name: str, kind: str, specs: families.Specs) -> Learner:
+    """The outline of a card's learner, of which only the network is to be filled.
+
+    What a family needs to learn alone, such as a discriminator, stays an outline.
+    """
+    try:
+        return _outline(kind, specs)
+    except (RuntimeError, TypeError, ValueError, OverflowError) as error:  # sizes past 64 bits
+        told = str(error).partition("\n")[0]
+        raise ModelError(f"{name} is of a network that cannot be built: {told}") from None
 
 
 def _facts(name: str, held: Json) -> tuple[str, dict[str, Any], Network]:
@@ -150,17 +172,10 @@ def _facts(name: str, held: Json) -> tuple[str, dict[str, Any], Network]:
         kind, spec = held["kind"], FeatureSpec.from_json(held["features"])
         network = TypeAdapter(Network).validate_json(json.dumps(held["network"]))
         specs = families.specs_of(kind, network.specs)
-        for key in ("pixel_m", "label_scale_mg_c_ha"):
-            _require_length(key, held[key])
         _require_fit(Inputs(spec.inputs), spec, network, families.bands_of(kind, specs), held)
-    except (KeyError, TypeError, ValueError, RecursionError) as error:
-        raise ModelError(f"{name} cannot be understood: {_why(error)}; train it anew") from None
+    except (KeyError, TypeError, ValueError) as error:
+        raise ModelError(f"{name} cannot be understood: {reason(error)}; train it anew") from None
     return kind, specs, network
-
-
-def _require_length(key: str, value: object) -> None:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
-        raise ValueError(f"{key} is {value!r}, and should be a number above 0")
 
 
 def _require_fit(
@@ -177,9 +192,3 @@ def _require_fit(
         raise ValueError(f"it has {len(network.normalisation.mean)} means for {inputs.channels}")
     if bands != len(inputs.channels):
         raise ValueError(f"its network takes {bands} bands, and its inputs are {inputs.channels}")
-
-
-def _why(error: Exception) -> str:
-    if isinstance(error, ValidationError):
-        return "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
-    return reason(error)

@@ -5,8 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
 from carbonmap.errors import ModelError, nearest
 from carbonmap.features import FeatureSpec
 from carbonmap.io import files
@@ -52,42 +50,32 @@ def read(path: Path, name: str, held: Json) -> Regressor:
     Args:
         path: of the estimator.
         name: of the card, for messages.
-        held: what the card says.
+        held: what the card says, as `shared.require_card` accepts it.
 
     Raises:
-        ModelError: the card cannot be understood, or the estimator is not what it says.
+        ModelError: the card is of no regressor known here, or the estimator is not what it says.
     """
-    kind, spec, pixel_m, scale = _facts(name, held)
+    kind, spec = held["kind"], FeatureSpec.from_json(held["features"])
+    _require_known(name, kind, spec, held)
     estimator = persist.from_bytes(path.read_bytes(), str(path))
     _require_kind(str(path), estimator, kind, spec)
+    pixel_m, scale = float(held["pixel_m"]), float(held["label_scale_mg_c_ha"])
     return Regressor(kind, spec, estimator, pixel_m, scale)
 
 
-def _facts(name: str, held: Json) -> tuple[str, FeatureSpec, float, float]:
-    """Kind, features, pixel and scale from a card."""
-    try:
-        kind, spec = held["kind"], FeatureSpec.from_json(held["features"])
-        pixel_m, scale = float(held["pixel_m"]), float(held["label_scale_mg_c_ha"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise ModelError(f"{name} cannot be understood: {reason(error)}; train it anew") from None
+def _require_known(name: str, kind: str, spec: FeatureSpec, held: Json) -> None:
+    """Refuse a card of what is no regressor, or of other features than are computed here."""
     if kind not in RECIPES:
         raise ModelError(
-            f"{name} is of kind {kind!r}, which is not known here; {nearest(str(kind), RECIPES)}"
+            f"{name} is of kind {kind!r}, which is not known here; {nearest(kind, RECIPES)}"
         )
-    if list(spec.names) != held.get("feature_names"):
+    if "network" in held:
+        raise ModelError(f"{name} tells of a network, and {kind!r} has none; train it anew")
+    if list(spec.names) != held["feature_names"]:
         raise ModelError(
             f"{name} was trained on other features than this carbonmap computes from the same "
             f"settings; train the model anew"
         )
-    return kind, spec, pixel_m, scale
-
-
-def reason(error: Exception) -> str:
-    """Why a card cannot be understood."""
-    if isinstance(error, ValidationError):
-        faults = ((".".join(map(str, e["loc"])), e["msg"]) for e in error.errors())
-        return "; ".join(f"features.{key}: {message}" for key, message in faults)
-    return f"{error} is missing" if isinstance(error, KeyError) else str(error)
 
 
 def _require_kind(name: str, estimator: Any, kind: str, spec: FeatureSpec) -> None:

@@ -22,23 +22,31 @@ STORAGES: tuple[str, ...] = get_args(Storage)
 MOST_HEADER = 1 << 20
 """Bytes of a header: 100 a tensor, of which our largest network has a few hundred."""
 
+TYPES = ("F32", "F16", "BF16", "F64", "I64", "BOOL")
+"""What carbonmap writes and VGG weights come in, as safetensors names it. Of others torch cannot
+say whether a number is finite, or a network could not hold them."""
+
 PICKLES = (b"\x80", b"PK\x03\x04")
 """How a pickle begins, and the zip archive in which torch puts one."""
 
 
-def stored(state: Mapping[str, Tensor], storage: Storage) -> dict[str, Tensor]:
-    """Tensors as they lie on the disk: weights of layers in `storage`, everything else as it is.
+def cast(state: Mapping[str, Tensor], storage: Storage) -> dict[str, Tensor]:
+    """Tensors in the types that they have on the disk: weights of layers in `storage`.
 
     Biases and norms keep float32: they are few, and a variance may be too small for float16.
     """
     half = getattr(torch, storage)
     return {
-        name: (value.to(half) if value.is_floating_point() and value.dim() > 1 else value)
-        .detach()
-        .cpu()
-        .contiguous()
-        .clone()
+        name: value.to(half) if value.is_floating_point() and value.dim() > 1 else value
         for name, value in state.items()
+    }
+
+
+def stored(state: Mapping[str, Tensor], storage: Storage) -> dict[str, Tensor]:
+    """Tensors as they lie on the disk, by `cast`: copies on the CPU."""
+    return {
+        name: value.detach().cpu().contiguous().clone()
+        for name, value in cast(state, storage).items()
     }
 
 
@@ -60,7 +68,8 @@ def read(path: Path) -> dict[str, Tensor]:
     """The tensors that `write` wrote, on the CPU.
 
     Raises:
-        ModelError: the file is not in that format, damaged, or holds a number that is not finite.
+        ModelError: the file is not in that format, damaged, or holds a number that is not finite or
+            of a type that no weights have.
     """
     data = path.read_bytes()
     _require_header(str(path), data)
@@ -116,6 +125,13 @@ def _require_header(name: str, data: bytes) -> None:
         raise ModelError(f"{name} has a header that is no JSON ({error}); train it anew") from None
     if not isinstance(header, dict):
         raise ModelError(f"{name} has a header that is no table; train it anew")
+    for key, told in header.items():
+        found = told.get("dtype", TYPES[0]) if isinstance(told, dict) else TYPES[0]
+        if key != "__metadata__" and found not in TYPES:
+            raise ModelError(
+                f"{name} holds {key} as {found!r}, and weights are {', '.join(TYPES)}; "
+                f"do not use this file"
+            )
 
 
 def _require_finite(name: str, held: Mapping[str, Tensor], todo: str) -> None:

@@ -141,25 +141,38 @@ def _origin(
 
 
 def require_same(name: str, folder: Path, card: Json, job: Job) -> None:
-    """Refuse a model that learned from other labels, or by another split, than a job does.
+    """Refuse a model that learned by another split, or from other labels or pixels, than a job.
 
     Args:
         name: of the model, for the message.
         folder: of the model, likewise.
-        card: its own.
+        card: its own; an older one tells neither mask nor coverage, and counts as made without a
+            mask and with the job's coverage.
         job: whose held-out land it is to be judged on.
 
     Raises:
-        ModelError: it did, and may have seen what it would be judged on.
+        ModelError: it did, and may have seen what it would be judged on, or learned of other land.
     """
-    mine = {"split": job.split_told, "labels": job.origin["inputs"]["labels"]}
-    theirs = {"split": card.get("split"), "labels": card.get("inputs", {}).get("labels")}
+    own = job.origin
+    mine = {
+        "split": job.split_told,
+        "labels": own["inputs"]["labels"],
+        "mask": own["mask"],
+        "min_coverage": own["min_coverage"],
+    }
+    theirs = {
+        "split": card.get("split"),
+        "labels": card.get("inputs", {}).get("labels"),
+        "mask": card.get("mask"),
+        "min_coverage": card.get("min_coverage", own["min_coverage"]),
+    }
     for what, want in mine.items():
         if theirs[what] != want:
+            seen = what in ("split", "labels")
+            so = "it may have seen what is held out" if seen else "it learned from other pixels"
             raise ModelError(
                 f"model {name!r} at {str(folder)!r} was trained with another {what} "
-                f"({theirs[what]}, here {want}), so it may have seen what is held out; "
-                f"train it anew"
+                f"({theirs[what]}, here {want}), so {so}; train it anew"
             )
 
 
@@ -201,6 +214,8 @@ def _card(job: Job, stands: vector.Frame) -> Json:
         "pools": ", ".join(labels["pools"]),
         "split": job.split_told,
         "inputs": job.origin["inputs"],
+        "mask": job.origin["mask"],
+        "min_coverage": job.origin["min_coverage"],
         "stands": counts,
     }
 
@@ -222,4 +237,7 @@ def _text(out: Path, facts: Json) -> str:
     some = (
         f", parts with {judged['pixels'] / all_px:.0%} of it" if judged["pixels"] < all_px else ""
     )
-    return f"{head}\n  held-out blocks ({stands:,} stands{some}): {common.error_line(judged)}"
+    told = f"{head}\n  held-out blocks ({stands:,} stands{some}): {common.error_line(judged)}"
+    if facts.get("chosen_on_validation"):
+        told += "\n  warning: these blocks chose when to stop, so their errors flatter this model"
+    return told
