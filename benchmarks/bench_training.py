@@ -29,7 +29,7 @@ from carbonmap.learning.ranks import ALONE
 from carbonmap.models.neural import as_batch
 from carbonmap.stages import region as region_
 from carbonmap.stages.job import job_of, label_scale
-from carbonmap.stages.learn import run
+from carbonmap.stages.learn import prepare as learning_setup
 from carbonmap.stages.patches import Blocks, Prefetched
 
 TARGET = 0.05
@@ -53,7 +53,7 @@ def setup(folder, dates, given):
     job = job_of(project, name, grid, parse_periods(dates), folder / "labels")
     _, sampler = job.split()
     scale = label_scale(job.labels)
-    return run.setup_of(model, sampler, job.stacks, scale, folder, "cpu", ALONE, None)
+    return learning_setup.setup_of(model, sampler, job.stacks, scale, folder, "cpu", ALONE, None)
 
 
 def trained(one, steps):
@@ -83,7 +83,7 @@ def loading(source, steps):
 
 def computing(one):
     """Seconds of each step of the network alone, past those that warm it up."""
-    learner = run.fresh(one.settings, len(one.source.inputs.channels))
+    learner = learning_setup.fresh(one.settings)
     batch = as_batch(*one.source.batch(0))
     training = dataclasses.replace(one.training, steps=ALONE_STEPS)
     steps = loop.fit(learner, lambda _: batch, training, torch.device("cpu"))

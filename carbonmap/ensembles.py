@@ -8,12 +8,10 @@ places. All sums add over tiles.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from carbonmap.classes import class_of
 from carbonmap.errors import GridMismatch, ModelError
 from carbonmap.intervals import LEVEL
 from carbonmap.metrics import Errors, errors
@@ -208,86 +206,3 @@ def _ranks(x: Floats, y: Floats) -> tuple[float, ...]:
     share = 1.0 / (upto - below + 1)
     steps = np.bincount(below, share, len(x) + 2) - np.bincount(upto + 1, share, len(x) + 2)
     return tuple(np.cumsum(steps)[:-1].tolist())
-
-
-@dataclass(frozen=True)
-class SpreadSkill:
-    """Spread against error where the spread is alike; ``a + b`` is that of both sets together.
-
-    Args:
-        edges: of the classes of spread, Mg C/ha, rising from 0; the last has no upper end.
-        count: pixels of each class.
-        variance_sum: Σ (1 + 1/K) s², what a perfect sampler's mean errs by.
-        square_sum: Σ e² of the mean.
-    """
-
-    edges: tuple[float, ...]
-    count: tuple[float, ...]
-    variance_sum: tuple[float, ...]
-    square_sum: tuple[float, ...]
-
-    def __add__(self, other: SpreadSkill) -> SpreadSkill:
-        if self.edges != other.edges:
-            raise ModelError(
-                f"classes of spread {self.edges} cannot be added to {other.edges}; use the same"
-            )
-        return SpreadSkill(
-            self.edges,
-            *(
-                tuple(a + b for a, b in zip(mine, others, strict=True))
-                for mine, others in (
-                    (self.count, other.count),
-                    (self.variance_sum, other.variance_sum),
-                    (self.square_sum, other.square_sum),
-                )
-            ),
-        )
-
-    def to_json(self) -> Json:
-        """Of each class, by its edges: pixels, expected and found RMSE, None where empty."""
-        ends = (*self.edges[1:], None)
-        rows = zip(self.edges, ends, self.count, self.variance_sum, self.square_sum, strict=True)
-        return {
-            "classes": [
-                {
-                    "spread_from_mg_c_ha": low,
-                    "spread_to_mg_c_ha": high,
-                    "pixels": int(n),
-                    "expected_rmse_mg_c_ha": math.sqrt(v / n) if n else None,
-                    "rmse_mg_c_ha": math.sqrt(e / n) if n else None,
-                }
-                for low, high, n, v, e in rows
-            ]
-        }
-
-
-def spread_skill(draws: Floats, truth: Raster, edges: Sequence[float]) -> SpreadSkill:
-    """Spread against error of one tile, its pixels classed by the draws' standard deviation.
-
-    A reliable ensemble has ``RMSE = √(1 + 1/K) s`` in every class, apart from the classing by an s
-    of few draws, which draws both ends in; `Scores.spread_skill` is the same over all.
-
-    Args:
-        draws: ``(draw, row, col)``, at least two; NaN where unknown.
-        truth: ``(row, col)``; NaN where unknown or masked.
-        edges: Mg C/ha, rising from 0.
-
-    Raises:
-        GridMismatch: the shapes differ.
-        ModelError: there are fewer than two draws, or the edges do not rise from 0.
-    """
-    members = _members(draws, truth)
-    if members < 2:
-        raise ModelError("one draw has no spread; draw at least two")
-    if edges[0] != 0:
-        raise ModelError(f"the classes of spread begin at {edges[0]:g}; let them begin at 0")
-    known = np.isfinite(truth) & np.isfinite(draws).all(0)
-    x = draws[:, known].astype(np.float64)
-    variance = x.var(0, ddof=1)
-    error = x.mean(0) - truth[known]
-    place = class_of(np.sqrt(variance), edges)
-    sums = (
-        tuple(np.bincount(place, weights, len(edges)).tolist())
-        for weights in (None, variance * (1 + 1 / members), error * error)
-    )
-    return SpreadSkill(tuple(edges), *sums)

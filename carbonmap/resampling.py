@@ -14,8 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from carbonmap.errors import GridMismatch, ModelError
-from carbonmap.metrics import Errors
+from carbonmap.errors import ModelError
 from carbonmap.types import Floats, Ints, Json
 
 Sums = NDArray[np.float64]
@@ -28,50 +27,18 @@ DRAWS = 2000
 """With these the error of a 2.5 % quantile, ``√(p (1 − p) / n) / φ``, is 3 % of its distance."""
 
 
-def block_sums(block: Ints, blocks: int, *values: Floats) -> Sums:
-    """Sums by block over the pixels where every value is known; those of tiles add.
+def error_sums(block: Ints, error: Floats) -> Sums:
+    """What `mean_of` and `rmse_of` read of single pixels.
 
     Args:
-        block: number of each pixel's block, from 0, any shape; −1 for none.
-        blocks: how many there are on the whole map.
-        values: each of the same shape; NaN where unknown.
+        block: number of each pixel's block, from 0, shape ``(pixel,)``.
+        error: prediction − truth, same shape.
 
     Returns:
-        ``(block, 1 + value)``: pixels first, then each value's sum.
-
-    Raises:
-        GridMismatch: the shapes differ.
+        Pixels, Σ e, Σ |e| and Σ e² of each block, ``(block, 4)``.
     """
-    for value in values:
-        if value.shape != block.shape:
-            raise GridMismatch("values by block", got=value.shape, want=block.shape)
-    held = np.logical_and.reduce([np.isfinite(v) for v in values], initial=True) & (block >= 0)
-    place = block[held]
-    columns = [np.bincount(place, minlength=blocks)]
-    columns += [np.bincount(place, v[held].astype(np.float64), blocks) for v in values]
-    return np.stack(columns, axis=1).astype(np.float64)
-
-
-def error_sums(found: Errors, about: float = 0.0) -> list[float]:
-    """Errors of one block as sums that `mean_of`, `rmse_of` and `r2_of` read.
-
-    Args:
-        found: of the block.
-        about: a number near the truth's mean, the same for all blocks, about which its squares are
-            taken so that they do not cancel.
-
-    Returns:
-        Pixels, Σ e, Σ |e|, Σ e², Σ (t − about), Σ (t − about)².
-    """
-    apart = found.truth_mean - about
-    return [
-        float(found.count),
-        found.bias_sum,
-        found.absolute_sum,
-        found.square_sum,
-        found.count * apart,
-        found.truth_spread + found.count * apart * apart,
-    ]
+    sums = (np.bincount(block, v) for v in (np.ones(len(error)), error, np.abs(error), error**2))
+    return np.stack([*sums], axis=1)
 
 
 def mean_of(column: int) -> Statistic:
@@ -80,14 +47,8 @@ def mean_of(column: int) -> Statistic:
 
 
 def rmse_of(sums: Sums) -> Floats:
-    """RMSE of sums as `error_sums` has them; ``sums[..., 6:]`` is a second model's."""
+    """RMSE of sums as `error_sums` has them; ``sums[..., 4:]`` may be a second model's."""
     return np.asarray(np.sqrt(sums[..., 3] / sums[..., 0]))
-
-
-def r2_of(sums: Sums) -> Floats:
-    """R² of sums as `error_sums` has them; of blocks drawn again, about their own mean."""
-    spread = sums[..., 5] - sums[..., 4] ** 2 / sums[..., 0]
-    return np.asarray(1 - sums[..., 3] / spread)
 
 
 @dataclass(frozen=True)

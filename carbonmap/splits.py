@@ -71,11 +71,38 @@ def assign_roles(
         ModelError: all stands lie in one block, or the buffer leaves none to train on.
     """
     shapes = np.asarray(stands, dtype=object)
-    known = ~(shapely.is_missing(shapes) | shapely.is_empty(shapes))
+    known = _known(shapes)
     roles = np.full(shapes.shape, Role.OUTSIDE, np.uint8)
     if known.any():
         roles[known] = _roles(shapes[known], spec, anchor)
     return roles
+
+
+def assign_blocks(
+    stands: Sequence[shapely.Geometry | None] | NDArray[np.object_],
+    spec: SplitSpec,
+    anchor: tuple[float, float] = (0.0, 0.0),
+) -> Ints:
+    """The block that every stand belongs to, with which `assign_roles` holds it out or does not.
+
+    Args:
+        stands: polygons, m; None or empty ones belong to no block.
+        spec: sizes, m.
+        anchor: as for `assign_roles`.
+
+    Returns:
+        Numbers from 0, row by row over the occupied blocks, −1 for none, shape ``(stand,)``.
+    """
+    shapes = np.asarray(stands, dtype=object)
+    known = _known(shapes)
+    found = np.full(shapes.shape, -1, np.int64)
+    if known.any():
+        _, found[known] = _blocks(shapes[known], spec, anchor)
+    return found
+
+
+def _known(shapes: NDArray[np.object_]) -> Bool:
+    return np.asarray(~(shapely.is_missing(shapes) | shapely.is_empty(shapes)))
 
 
 def _roles(shapes: NDArray[np.object_], spec: SplitSpec, anchor: tuple[float, float]) -> Ints:

@@ -56,10 +56,10 @@ class Folder:
             os.chdir(before)
         assert code is None or (got or 0) == code, f"{words} ended with {got}"
 
-    def start(self, *words, **more):
+    def start(self, *words, launch=(sys.executable, "-m", "carbonmap"), **more):
         """Start a command in a process of its own."""
         return subprocess.Popen(
-            [sys.executable, "-m", "carbonmap", *map(str, words)],
+            [*launch, *map(str, words)],
             cwd=self.path,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

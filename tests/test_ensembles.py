@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import norm
 
-from carbonmap.ensembles import Scores, expected_factors, scores, spread_skill
+from carbonmap.ensembles import Scores, expected_factors, scores
 from carbonmap.errors import GridMismatch, ModelError
 
 
@@ -145,41 +145,9 @@ def test_figures_are_json_even_of_nothing():
     assert told["draw_factor_expected"] == math.sqrt(2)
 
 
-def test_spread_tells_the_error_in_every_class():
-    rng = np.random.default_rng(2)
-    spread = rng.choice([5.0, 20.0, 80.0], (150, 150))
-    truth = spread * rng.normal(size=spread.shape)
-    draws = spread * rng.normal(size=(32, *spread.shape))
-    found = spread_skill(draws, truth, (0.0, 10.0, 40.0))
-    assert sum(found.count) == 150 * 150
-    rows = found.to_json()["classes"]
-    for want, row in zip((5, 20, 80), rows, strict=True):
-        assert row["expected_rmse_mg_c_ha"] == pytest.approx(want * math.sqrt(33 / 32), rel=0.04)
-        assert row["rmse_mg_c_ha"] == pytest.approx(want * math.sqrt(33 / 32), rel=0.04)
-    json.dumps(rows, allow_nan=False)
-
-
-def test_spread_and_skill_of_tiles_add_up():
-    draws, truth = ensemble(5, (40, 10), holes=0.1)
-    edges = (0.0, 10.0, 20.0)
-    whole = spread_skill(draws, truth, edges)
-    total = spread_skill(draws[:, :7], truth[:7], edges) + spread_skill(
-        draws[:, 7:], truth[7:], edges
-    )
-    assert total.count == whole.count
-    assert total.variance_sum == pytest.approx(whole.variance_sum, rel=1e-12)
-    assert total.square_sum == pytest.approx(whole.square_sum, rel=1e-12)
-    with pytest.raises(ModelError, match="use the same"):
-        whole + spread_skill(draws, truth, (0.0, 1.0))
-
-
 def test_what_cannot_be_judged_is_refused():
     draws, truth = ensemble(2, (3, 3))
     with pytest.raises(GridMismatch, match="ensemble"):
         scores(draws[:, :2], truth)
     with pytest.raises(ModelError, match="no draws"):
         scores(draws[:0], truth)
-    with pytest.raises(ModelError, match="at least two"):
-        spread_skill(draws[:1], truth, (0.0,))
-    with pytest.raises(ModelError, match="begin at 0"):
-        spread_skill(draws, truth, (5.0, 6.0))

@@ -1,6 +1,8 @@
 """The model that comes with carbonmap: small, data only, and made as its recipe says."""
 
+import dataclasses
 import itertools
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -8,6 +10,7 @@ import pytest
 from carbonmap import checkpoint, config
 from carbonmap.diffusion.spec import DiffusionSpec
 from carbonmap.io import output
+from carbonmap.learning.settings import Training
 
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "pipelines" / "models" / "county-iidm"
@@ -37,13 +40,21 @@ def test_it_loads_whole(card):
 def test_its_recipe_asks_for_what_its_card_tells(card):
     *_, words = config.recipe(ROOT / "pipelines" / "county_iidm.toml")
     options = dict(itertools.pairwise(words))
-    told = {w.partition("=")[0]: w.partition("=")[2] for w in words if w.startswith("model.")}
+    told = tomllib.loads("\n".join(plain(w) for w in words if w.startswith("model.")))["model"]
     assert (words[0], options["--model"]) == ("train", card["kind"])
-    assert card["budget_minutes"] == float(options["--minutes"])
-    assert card["network"]["storage"] == told["model.storage"]
-    assert card["network"]["samples"] == int(told["model.samples"])
-    asked = DiffusionSpec(steps=int(told["model.diffusion.steps"]))
-    assert card["network"]["specs"]["diffusion"] == asked.to_json()
+    learned = Training(minutes=float(options["--minutes"]), **told.pop("training"))
+    origin = output.require_complete(FOLDER / checkpoint.MARK, "model")["origin"]["model"]
+    assert origin["training"] == dataclasses.asdict(learned)
+    noise = card["network"]["specs"]["diffusion"]
+    asked = DiffusionSpec(centre=noise["centre"], spread=noise["spread"], **told.pop("diffusion"))
+    assert noise == asked.to_json()
+    assert {name: card["network"][name] for name in told} == told
+
+
+def plain(word):
+    """A `--set` word as TOML."""
+    key, _, value = word.partition("=")
+    return f"{key}={value}" if value[:1].isdigit() else f'{key}="{value}"'
 
 
 def test_the_demo_predicts_with_it_on_land_that_it_never_saw(card):

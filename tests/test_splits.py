@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from carbonmap.errors import ModelError
-from carbonmap.splits import Role, SplitSpec, assign_roles
+from carbonmap.splits import Role, SplitSpec, assign_blocks, assign_roles
 
 NO_BUFFER = SplitSpec(block_m=1000, buffer_m=0)
 
@@ -108,6 +108,25 @@ def test_blocks_lie_on_the_anchor():
     np.testing.assert_array_equal(
         assign_roles(shifted, NO_BUFFER, (12_345, -6_789)), assign_roles(stands, NO_BUFFER)
     )
+
+
+@given(seed=st.integers(0, 9))
+def test_a_stands_block_is_the_one_with_which_it_is_held_out(seed):
+    stands = squares(200)
+    spec = SplitSpec(block_m=2000, validation_share=0.4, buffer_m=0, seed=seed)
+    blocks, roles = assign_blocks(stands, spec, (7, -3)), assign_roles(stands, spec, (7, -3))
+    pairs = {(b, *block_of(s, spec, (7, -3))) for b, s in zip(blocks.tolist(), stands, strict=True)}
+    assert sorted(b for b, *_ in pairs) == list(range(len(pairs)))
+    assert len({tuple(place) for _, *place in pairs}) == len(pairs)
+    for block in range(len(pairs)):
+        assert len(set(roles[blocks == block].tolist())) == 1
+
+
+def test_what_has_no_geometry_is_of_no_block():
+    blocks = assign_blocks([None, *squares(3), shapely.Polygon()], NO_BUFFER)
+    assert (blocks == -1).tolist() == [True, False, False, False, True]
+    assert assign_blocks([None], NO_BUFFER).tolist() == [-1]
+    assert assign_blocks([], NO_BUFFER).size == 0
 
 
 def test_what_has_no_geometry_is_outside():

@@ -68,27 +68,33 @@ land_options = options(
     mask_option,
 )
 
-ONLY_NETWORKS = ("preset", "steps", "minutes", "device", "vgg_weights", "board")
-"""Parameters that say nothing to a regressor."""
 
-
-def refuse_for_regressors(kinds: Sequence[str]) -> None:
-    """Refuse what was given for networks where there is none to heed it.
+def refuse_unheeded(names: Sequence[str], loaded: Sequence[str] = ()) -> None:
+    """Refuse options that none of the models would heed.
 
     Args:
-        kinds: families of the models.
+        names: of the models to train: families, or ``family:preset``.
+        loaded: names of those that are there already, and at most compute on a device.
 
     Raises:
         ConfigError: an option would be ignored.
     """
-    if not kinds or set(kinds) & set(NETWORKS):
-        return
+    regressors = set(KINDS) - set(NETWORKS)  # an unknown family is refused as such later
+    networks = [name for name in names if name.partition(":")[0] not in regressors]
+    heeding = {
+        "inputs": names,
+        "preset": [name for name in networks if ":" not in name],
+        "device": [*networks, *loaded],
+        **dict.fromkeys(("steps", "minutes", "vgg_weights", "board"), networks),
+    }
+    models = [*names, *(f"{name} (trained already)" for name in loaded)]
     context = click.get_current_context()
     for parameter in context.command.params:
         source = context.get_parameter_source(str(parameter.name))
-        if parameter.name in ONLY_NETWORKS and source is ParameterSource.COMMANDLINE:
+        heeded = heeding.get(str(parameter.name), models)
+        if models and not heeded and source is ParameterSource.COMMANDLINE:
             raise ConfigError(
-                f"{parameter.opts[0]} says nothing to {', '.join(kinds)}; leave it out"
+                f"{parameter.opts[0]} says nothing to {', '.join(models)}; leave it out"
             )
 
 
@@ -155,7 +161,7 @@ def train(
     """
     from carbonmap.stages import train as train_
 
-    refuse_for_regressors([project.model.kind])
+    refuse_unheeded([project.model.kind])
     name, grid = region_.region_of(project, region)
     report = train_.train(
         with_training(project, steps, minutes),
@@ -246,7 +252,7 @@ def compare(
     """
     from carbonmap.stages.compare import run
 
-    refuse_for_regressors([] if loaded else [model.partition(":")[0] for model in models])
+    refuse_unheeded(models, [label for label, _ in loaded])
     name, grid = region_.region_of(project, region)
     report = run.compare(
         with_training(project, steps, minutes),

@@ -11,19 +11,21 @@ import contextlib
 import json
 import os
 import platform
-import re
 import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
 
 from filelock import FileLock, Timeout
 
+from carbonmap import origins
 from carbonmap.errors import CarbonmapError, CorruptData, MissingInput, OutputBusy, OutputExists
 from carbonmap.io import files
 from carbonmap.types import Json
+
+STATE = "state.json"
+"""What work in progress that is no row of tiles goes on from."""
 
 REPLACED = "replaced.json"
 """The old mark while its output is being replaced."""
@@ -223,7 +225,7 @@ def _admit(
         shutil.rmtree(folder, ignore_errors=True)
         return None
     begun = files.read_json(folder / "origin.json")
-    if begun not in (None, origin) and existing is Existing.REFUSE and _journal(folder):
+    if begun not in (None, origin) and existing is Existing.REFUSE and _has_work(folder):
         raise OutputExists(_refusal(mark, begun, origin, state="unfinished output"))
     if begun != origin or existing is Existing.OVERWRITE:
         _clear(folder)
@@ -238,6 +240,10 @@ def _clear(folder: Path) -> None:
             shutil.rmtree(entry)
         elif entry.name not in ("lock", REPLACED):
             entry.unlink()
+
+
+def _has_work(folder: Path) -> bool:
+    return bool(_journal(folder)) or (folder / STATE).is_file()
 
 
 def _journal(folder: Path) -> dict[str, Json]:
@@ -260,7 +266,7 @@ def _owner(folder: Path) -> str:
 
 
 def _refusal(mark: Path, old: object, new: Json, state: str = "output") -> str:
-    lines = differences(old if isinstance(old, dict) else {}, new)
+    lines = origins.differences(old if isinstance(old, dict) else {}, new)
     if len(lines) > SHOWN:
         lines[SHOWN:] = [f"and {len(lines) - SHOWN} more differences"]
     return (
@@ -268,43 +274,6 @@ def _refusal(mark: Path, old: object, new: Json, state: str = "output") -> str:
         + "\n  ".join(lines)
         + "\ngive --overwrite to begin anew, or keep it and write elsewhere"
     )
-
-
-def differences(old: Json, new: Json) -> list[str]:
-    """What changed between two origins, a line each, what stands for most first.
-
-    ``name: before → now``, or ``name: its content changed`` for a file known by its hash.
-    """
-    before, now = _flatten(old), _flatten(new)
-    lines: dict[str, str] = {}
-    for key in sorted(before.keys() | now.keys(), key=lambda k: (k.count("."), k)):
-        was, is_ = before.get(key, "absent"), now.get(key, "absent")
-        if was == is_:
-            continue
-        if _is_hash(was) and _is_hash(is_):
-            name = key.removesuffix(".sha256")
-            lines.pop(f"{name}.size", None)  # of the same file
-            lines[name] = f"{name}: its content changed"
-        elif key.removesuffix(".size") not in lines:
-            lines[key] = f"{key}: {_shown(was)} → {_shown(is_)}"
-    return list(lines.values())
-
-
-def _shown(value: object) -> object:
-    return "none" if value is None else "a file" if _is_hash(value) else value
-
-
-def _is_hash(value: object) -> bool:
-    return isinstance(value, str) and re.fullmatch("[0-9a-f]{64}", value) is not None
-
-
-def _flatten(value: Any, name: str = "") -> dict[str, Any]:
-    if not isinstance(value, dict):
-        return {name: value}
-    flat: dict[str, Any] = {}
-    for key, part in value.items():
-        flat |= _flatten(part, f"{name}.{key}" if name else str(key))
-    return flat
 
 
 def damaged(mark: Path, *, by_size: bool = False) -> list[str]:

@@ -20,7 +20,7 @@ from carbonmap.stages.common import TILE_PX
 from carbonmap.stages.labels import STAND, TOTAL
 from carbonmap.stages.mask import read_forest
 from carbonmap.tiles import Tile, tiles
-from carbonmap.types import Bool, Floats, Ints
+from carbonmap.types import Bool, Floats, Ints, Raster
 
 
 @dataclass(frozen=True)
@@ -45,15 +45,18 @@ class Sampler:
 
     def candidates(self, tile: Tile, role: Role) -> tuple[Bool, Floats]:
         """Pixels of a role that may be used, and the density of all, ``(row, col)``."""
-        density, share, stand = (
-            lattice.read_on_grid(self.labels / f"{name}.tif", tile.grid, "labels")
-            for name in (TOTAL, "coverage", STAND.name)
-        )
-        index = np.nan_to_num(stand).astype(np.int64)
-        of_role = np.r_[int(Role.OUTSIDE), self.roles][index] == int(role)
+        density, share = (self._read(name, tile.grid) for name in (TOTAL, "coverage"))
+        of_role = np.r_[self.roles, int(Role.OUTSIDE)][self.stands(tile.grid)] == int(role)
         usable = of_role & trustworthy(share, self.min_coverage) & np.isfinite(density)
         forest = read_forest(self.mask, tile.grid)
         return usable if forest is None else usable & forest, density
+
+    def stands(self, grid: Grid) -> Ints:
+        """The stand of every pixel, ``(row, col)``: its row in the stands' table, −1 for none."""
+        return np.nan_to_num(self._read(STAND.name, grid)).astype(np.int64) - 1
+
+    def _read(self, name: str, grid: Grid) -> Raster:
+        return lattice.read_on_grid(self.labels / f"{name}.tif", grid, "labels")
 
     def count(self, role: Role) -> int:
         """Pixels of a role in the whole region."""

@@ -5,14 +5,16 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 
+import numpy as np
 import xarray as xr
 
 from carbonmap.grid import Grid
-from carbonmap.models.protocol import Model, maps
+from carbonmap.models.protocol import Model, Windowed, maps
 from carbonmap.splits import Role
 from carbonmap.stages import scope
 from carbonmap.stages.sampler import Sampler
 from carbonmap.tiles import tiles
+from carbonmap.types import Bands, Raster
 
 TILE_PX = 256
 """Edge of the paper's tiles (IIDM, table A3), for which seconds are told."""
@@ -31,25 +33,46 @@ def seconds(
 ) -> dict[str, float]:
     """Seconds of one map of a 256² tile by each model: the least of `ROUNDS`, taken in turn.
 
+    A tile is a share of a large map: a model that computes whole cells makes the map of its own
+    there, since a single tile would cut those at its rim, and the time goes by area.
+
     Args:
         models: by name.
         stack: the region's layers with one image.
         grid: the region's.
-        part: where the map is made; of another size, its time is told for as many pixels.
+        part: where the map is made, or where the cells begin.
         device: torch's name of what computes.
     """
     now = clock(device)
     least = dict.fromkeys(models, float("inf"))
+    lands = {
+        name: model.whole_cells(part) if isinstance(model, Windowed) else part
+        for name, model in models.items()
+    }
     layers = {
-        name: scope.read_layers(stack, grid, part, model.layers, model.halo)
+        name: _filled(scope.read_layers(stack, grid, lands[name], model.layers, model.halo))
         for name, model in models.items()
     }
     for _ in range(ROUNDS):
         for name, model in models.items():
             began = now()
-            maps(model, layers[name], part, 1)
+            maps(model, layers[name], lands[name], 1)
             least[name] = min(least[name], now() - began)
-    return {name: found * TILE_PX**2 / part.size for name, found in least.items()}
+    return {name: found * TILE_PX**2 / lands[name].size for name, found in least.items()}
+
+
+def _filled(layers: Bands) -> Bands:
+    """Layers with the mean of what is known of each in the place of what is not.
+
+    A model saves itself the windows and pixels of which nothing is known, such as those beyond a
+    region that is smaller than its cells, and would seem to be faster than it is.
+    """
+    return {name: np.where(np.isfinite(held), held, _mean(held)) for name, held in layers.items()}
+
+
+def _mean(values: Raster) -> float:
+    known = values[np.isfinite(values)]
+    return float(known.mean(dtype=np.float64)) if known.size else 0.0
 
 
 def spot(sampler: Sampler, edge: int) -> Grid:

@@ -4,22 +4,28 @@ import json
 import math
 import re
 import shutil
+import tracemalloc
 
 import geopandas as gpd
 import numpy as np
 import pytest
+import shapely
 import xarray as xr
 
 from carbonmap import config, fields
 from carbonmap.classes import Dummy
+from carbonmap.cli import models as cli
+from carbonmap.dates import parse_periods
 from carbonmap.errors import ModelError
 from carbonmap.grid import Grid
 from carbonmap.io import files, lattice
 from carbonmap.lazy import stack_grid
-from carbonmap.splits import Role
+from carbonmap.splits import Role, SplitSpec, assign_blocks
 from carbonmap.stages import timing
 from carbonmap.stages.compare import entries, facts, judge, run, table
+from carbonmap.stages.job import job_of
 from carbonmap.stages.mask import read_forest
+from carbonmap.tiles import Tile
 from tests.conftest import FIELDS, SPLIT, Folder
 
 DATES = ("--dates", "2020-11")
@@ -63,6 +69,11 @@ def compare(folder, *words, code=0):
 
 def told(folder, out="comparison"):
     return folder.json(out, "comparison.json")["report"]
+
+
+def minutes_of(folder):
+    """Of the GAN's steps, by its card."""
+    return folder.json("models/gan", "model.json")["report"]["training_minutes"]
 
 
 def held_out(folder):
@@ -125,7 +136,7 @@ def test_every_table_has_as_many_cells_in_each_row_as_in_its_head(county):
     assert sizes["ols"]["parameters"] is None
     assert sizes["g|an"]["parameters"] > 0
     assert sizes["ols"]["training_min"] > 0
-    assert sizes["g|an"]["training_min"] is None
+    assert sizes["g|an"]["training_min"] == minutes_of(county)
     for one, kind in (("ols", "skops"), ("g|an", "safetensors")):
         where = "comparison/models/ols" if one == "ols" else "models/gan"
         (weights,) = (county.path / where).glob(f"*.{kind}")
@@ -179,13 +190,15 @@ def test_a_comparison_that_was_stopped_judges_only_what_is_left(copy, monkeypatc
     ("words", "says"),
     [
         (["--models", "ols", "--draws", "7"], r"7 draws are too few.*8"),
+        (["--models", "ols", "--draws", "257"], r"257 draws are too many.*256"),
         (["--models", "olss"], r"'olss' is not known.*ols"),
         (["--models", "ols:tiny"], r"no presets; say 'ols'"),
         (["--models", "ols,unet:tyni"], r"no preset 'tyni'"),
         (["--models", "ols,ols"], r"two models.*'ols'"),
         (["--models", ""], r"nothing to compare"),
         (["--models", "ols", "--set", "model.network.widths=[4]"], r"none of the models.*heeds"),
-        (["--models", "ols", "--device", "gpu"], r"'gpu' is not known"),
+        (["--models", "unet", "--device", "gpu"], r"'gpu' is not known"),
+        (["--models", "unett", "--steps", "9"], r"'unett' is not known"),
         (["--models", "", "--load", "x=models/gan", "--set", "model.split.seed=1"],
          r"another split"),
         (["--models", "", "--load", "x=models/none"], r"model 'models/none' is not there"),
@@ -197,11 +210,87 @@ def test_what_cannot_be_compared_is_refused_before_anything_is_trained(county, c
     assert not (county.path / "refused").exists()
 
 
+ONLY_LOADED = ("--models", "", "--load", "x=models/gan")
+LOADED_OR_NOT_A_NETWORK = ("--models", "ols", "--load", "x=models/gan")
+
+
+@pytest.mark.parametrize(
+    ("words", "option", "models"),
+    [
+        (("--models", "ols,svr"), ("--device", "cuda"), "ols, svr"),
+        (("--models", "unet:tiny,iidm:small"), ("--preset", "tiny"), "unet:tiny, iidm:small"),
+        (("--models", "ols,iidm:small"), ("--preset", "tiny"), "ols, iidm:small"),
+        (ONLY_LOADED, ("--inputs", "image"), r"x \(trained already\)"),
+        *(
+            (words, option, models)
+            for words, models in (
+                (("--models", "ols"), "ols"),
+                (ONLY_LOADED, r"x \(trained already\)"),
+                (LOADED_OR_NOT_A_NETWORK, r"ols, x \(trained already\)"),
+            )
+            for option in (("--preset", "tiny"), ("--steps", "2"), ("--minutes", "1"))
+        ),
+    ],
+)
+def test_an_option_that_no_model_heeds_is_refused_by_name(county, capsys, words, option, models):
+    compare(county, *words, *option, "-o", "refused", code=1)
+    says = rf"{option[0]} says nothing to {models}; leave it out"
+    assert re.search(says, capsys.readouterr().err)
+    assert not (county.path / "refused").exists()
+
+
+@pytest.mark.parametrize(
+    ("names", "loaded", "option"),
+    [
+        (["ols"], ["x"], ["--device", "cuda"]),
+        ([], ["x"], ["--device", "cuda"]),
+        (["ols"], [], ["--inputs", "image"]),
+        (["ols", "unet"], [], ["--steps", "2"]),
+        (["unet", "iidm:tiny"], [], ["--preset", "tiny"]),
+        ([], [], ["--steps", "2"]),  # nothing to compare is said elsewhere
+    ],
+)
+def test_an_option_that_one_model_heeds_is_accepted(names, loaded, option):
+    with cli.compare.make_context("compare", ["--dates", "2020-11", *option]):
+        cli.refuse_unheeded(names, loaded)
+
+
 def test_a_model_of_other_labels_is_refused(copy, capsys):
     copy.run("build-labels", "apart.gpkg", *FIELDS, "-o", "other", "--set",
              "labels.volume_uncertainty_percent=10")  # fmt: skip
     compare(copy, "--models", "", "--load", "x=models/gan", "--labels", "other", "-o", "c", code=1)
     assert "another labels" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("card", "minutes"),
+    [
+        ({"kind": "gan", "training_minutes": 3.5}, 3.5),
+        ({"kind": "gan"}, None),  # of a carbonmap before it was told
+        ({"kind": "ols"}, 1.0),
+    ],
+)
+def test_a_networks_minutes_are_its_cards_and_a_regressors_measured_around_it(card, minutes):
+    assert run._minutes(card, 1.0) == minutes
+
+
+def test_another_kind_of_device_is_another_comparison_where_there_are_networks(
+    copy, capsys, monkeypatch
+):
+    before = copy.products("comparison")
+    words = ("--models", "ols", "--load", "g|an=models/gan", "--draws", 19)
+    monkeypatch.setattr(run, "_device", lambda _: "cuda:1")
+    compare(copy, *words, code=1)
+    assert "device: cpu → cuda" in capsys.readouterr().err
+    assert copy.products("comparison") == before
+
+
+def test_of_regressors_alone_the_device_says_nothing(copy, monkeypatch):
+    compare(copy, "--models", "ols", "-o", "alone")
+    before = copy.products("alone")
+    monkeypatch.setattr(run, "_device", lambda _: "cuda:1")
+    compare(copy, "--models", "ols", "-o", "alone")
+    assert copy.products("alone") == before
 
 
 def test_a_mask_leaves_land_out(copy):
@@ -243,16 +332,31 @@ def drawn_at(grid, key):
     return mean_at(grid) + SIGMA * fields.normal(*fields.places(grid), key)
 
 
+STAND_PX = (35, 45)
+"""Height and width of a stand: no divisor of a block's, so that many lie in two blocks or four."""
+
+STANDS = np.array([
+    shapely.box(*GRID[top : top + STAND_PX[0], left : left + STAND_PX[1]].bounds)
+    for top in range(0, GRID.height, STAND_PX[0])
+    for left in range(0, GRID.width, STAND_PX[1])
+])  # fmt: skip
+
+
 class Land:
-    """Labels of exactly the distribution that the model below draws from."""
+    """Labels of exactly the distribution that the model below draws from, half of them held out."""
 
     grid = GRID
 
-    def candidates(self, tile, role):
-        rows, cols = fields.places(tile.grid)
+    def stands(self, grid):
+        rows, cols = fields.places(grid)
         inside = (rows >= 37) & (rows < 337) & (cols >= 113) & (cols < 373)
-        mine = ((rows // 50 + cols // 50) % 2 == 0) if role is Role.VALIDATION else rows < 0
-        return inside & mine, drawn_at(tile.grid, 0).astype(np.float32)
+        down, right = (rows - 37) // STAND_PX[0], (cols - 113) // STAND_PX[1]
+        return np.where(inside, down * -(-GRID.width // STAND_PX[1]) + right, -1)
+
+    def candidates(self, tile, role):
+        stand = self.stands(tile.grid)
+        mine = (stand >= 0) & (stand % 2 == 0) & (role is Role.VALIDATION)
+        return mine, drawn_at(tile.grid, 0).astype(np.float32)
 
 
 class Perfect:
@@ -281,7 +385,8 @@ class Blind(Perfect):
 
 def ground(images=1, split_m=500.0, dummy=80.0):
     stack = xr.Dataset(coords={"y": np.arange(300), "x": np.arange(260)})
-    return judge.Ground(Land(), [stack] * images, 400.0, split_m, Dummy(1, dummy))
+    blocks = assign_blocks(STANDS, SplitSpec(block_m=split_m), GRID.anchor)
+    return judge.Ground(Land(), [stack] * images, 400.0, blocks, Dummy(1, dummy))
 
 
 def judged(model=None, draws=32, **more):
@@ -377,6 +482,36 @@ def test_the_two_halves_of_an_interval_share_no_block_of_the_split():
     assert not parts[0] & parts[1]
 
 
+def test_no_stand_lies_in_both_halves_of_an_interval():
+    """Not even one that straddles two held-out blocks."""
+    pixels = judged(draws=8)[1].pixels
+    lots = fields.uniform(*fields.places(GRID), fields.field_key(0, "kept")).ravel()
+    order = np.argsort(lots)
+    place = order[np.searchsorted(lots[order], pixels.column("lot"))]
+    stand = Land().stands(GRID).ravel()[place]
+    rows, cols = (at.ravel()[place] for at in judge.blocks(GRID, 500.0))
+    spread = {s: np.ptp(rows[stand == s]) + np.ptp(cols[stand == s]) for s in set(stand.tolist())}
+    assert sum(apart > 0 for apart in spread.values()) > 5
+    assert not set(stand[pixels.halves].tolist()) & set(stand[~pixels.halves].tolist())
+
+
+def test_every_pixel_has_the_split_block_of_its_stand(county):
+    project = config.load(county.path / "carbonmap.toml", SPLIT[1::2])
+    grid = stack_grid(county.path / "archive", "demo")
+    job = job_of(project, "demo", grid, parse_periods("2020-11"), county.path / "labels")
+    found = run._ground(job).split_blocks(grid)
+    stand = np.nan_to_num(lattice.read_on_grid(county.path / "labels" / "stand.tif", grid))
+    np.testing.assert_array_equal(found == -1, stand == 0)
+    outlines = gpd.read_parquet(county.path / "labels" / "stands.parquet").geometry
+    points = shapely.point_on_surface(np.array(outlines.array, dtype=object))
+    x, y = grid.anchor
+    pairs = {
+        (int(block), np.floor((y - points[row].y) / 500), np.floor((points[row].x - x) / 500))
+        for block, row in {*zip(found[stand > 0], stand[stand > 0].astype(int) - 1, strict=True)}
+    }
+    assert len(pairs) == len({b for b, *_ in pairs}) == len({tuple(p) for _, *p in pairs}) > 9
+
+
 def test_one_block_held_out_has_no_k_and_says_why():
     found, _ = judged(draws=8, split_m=1e6)
     assert found["interval"]["k"] is None
@@ -397,10 +532,38 @@ def test_a_model_of_which_no_held_out_pixel_is_known_is_refused_by_name():
 
 def test_scores_in_strips_are_those_of_the_tile(monkeypatch):
     whole = judged(draws=8)[1].whole
-    monkeypatch.setattr(judge, "STRIP_PX", 7)
+    monkeypatch.setattr(judge, "STRIP", 7 * 8 * GRID.width)
     strips = judged(draws=8)[1].whole
     assert strips.ranks == pytest.approx(whole.ranks)
     assert strips.crps == pytest.approx(whole.crps, rel=1e-12)
+
+
+def test_pixels_in_strips_have_the_figures_of_their_draws(monkeypatch):
+    whole = judged(draws=16)[1].pixels
+    monkeypatch.setattr(judge, "STRIP", 16 * 999)
+    np.testing.assert_array_equal(judged(draws=16)[1].pixels.table, whole.table)
+    held, _ = Land().candidates(Tile("all", np.s_[:, :], GRID), Role.VALIDATION)
+    lots = fields.uniform(*fields.places(GRID), fields.field_key(0, "kept"))[held]
+    drawn = Perfect().draws({}, GRID, 16)[:, held][:, np.argsort(lots)].astype(np.float64)
+    np.testing.assert_array_equal(whole.column("one"), drawn[0])
+    np.testing.assert_allclose(whole.column("few"), drawn[:8].mean(0))
+    np.testing.assert_allclose(whole.column("mean"), drawn.mean(0))
+    np.testing.assert_allclose(whole.column("spread"), drawn.std(0, ddof=1))
+
+
+def test_what_is_kept_of_a_tiles_draws_takes_little_memory_besides_them(monkeypatch):
+    monkeypatch.setattr(judge, "KEPT_PX", 1000)
+    monkeypatch.setattr(judge, "STRIP", 1 << 14)
+    land, drawn = ground(), Perfect().draws({}, GRID, 64)
+    truth = drawn_at(GRID, 0).astype(np.float32)
+    tracemalloc.start()
+    try:
+        held = judge._pixels(drawn, truth, GRID, land)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert len(held.table) == 1000
+    assert peak < drawn.nbytes / 2
 
 
 @pytest.mark.parametrize(("edge", "shape"), [(64, (64, 64)), (256, (256, 256)), (999, (300, 260))])

@@ -14,6 +14,10 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from carbonmap import checkpoint
+from carbonmap.errors import ModelError
+from carbonmap.io.output import STATE
+from carbonmap.stages.learn import prepare, run
+from carbonmap.stages.learn.exam import Exam
 from carbonmap.stages.learn.keep import LOG
 from carbonmap.stages.learn.run import _done
 from tests.conftest import SPLIT, Folder
@@ -53,6 +57,20 @@ def train(folder, name, *words, code=0):
     folder.run("train", *words, "-o", f"models/{name}", code=code)
 
 
+def begun(folder, name, *words, **more):
+    """A training that is killed once it has saved its state: the folder of its work."""
+    process = folder.start("train", *words, "-o", f"models/{name}", **more)
+    work = folder.path / "models" / name / ".model.work"
+    until = time.monotonic() + 240
+    while time.monotonic() < until and process.poll() is None and not (work / STATE).is_file():
+        time.sleep(0.02)
+    assert process.poll() is None, process.communicate()
+    owner = re.match(r"process (\d+) ", (work / "owner").read_text())
+    os.kill(int(owner[1]), signal.SIGKILL)  # of several processes the first; torchrun ends the rest
+    process.communicate()
+    return work
+
+
 def test_a_network_is_trained_and_its_card_says_what_it_is(folder):
     train(folder, "a", *SMALL, "--steps", "8")
     card = folder.json("models", "a", "model.json")["report"]
@@ -72,19 +90,12 @@ def test_a_network_is_trained_and_its_card_says_what_it_is(folder):
 
 def test_a_run_that_was_killed_goes_on_to_the_weights_of_an_unbroken_one(folder):
     train(folder, "whole", *SMALL, "--steps", "60")
-    process = folder.start("train", *SMALL, "--steps", "60", "-o", "models/cut")
-    state = folder.path / "models" / "cut" / ".model.work" / "state.json"
-    until = time.monotonic() + 120
-    while time.monotonic() < until and process.poll() is None and not state.is_file():
-        time.sleep(0.02)
-    assert process.poll() is None, process.communicate()
-    os.kill(process.pid, signal.SIGKILL)
-    process.communicate()
-    begun = folder.json("models", "cut", ".model.work", "state.json")["counters"]["step"]
-    assert 0 < begun < 60
+    work = begun(folder, "cut", *SMALL, "--steps", "60")
+    assert 0 < json.loads((work / STATE).read_text())["counters"]["step"] < 60
     train(folder, "cut", *SMALL, "--steps", "60")
     assert same(weights(folder, "whole"), weights(folder, "cut"))
     one, other = (folder.json("models", n, "model.json")["report"] for n in ("whole", "cut"))
+    assert {one.pop("training_minutes") > 0, other.pop("training_minutes") > 0} == {True}
     assert one == other
     assert not (folder.path / "models" / "cut" / ".model.work").exists()
 
@@ -94,6 +105,53 @@ def test_another_seed_is_another_network_and_the_same_one_the_same(folder):
         train(folder, name, *UNET, "--steps", "4", "--seed", str(seed))
     assert same(weights(folder, "a"), weights(folder, "b"))
     assert not same(weights(folder, "a"), weights(folder, "c"))
+
+
+def test_begun_training_is_not_thrown_away_for_other_settings(folder):
+    work = begun(folder, "a", *SMALL, "--steps", "500")
+    before = (work / STATE).read_bytes()
+    code, _, err = folder.call("train", *SMALL, "--steps", "4", "-o", "models/a")
+    assert code == 1
+    assert "--overwrite" in err
+    assert (work / STATE).read_bytes() == before
+    train(folder, "a", *SMALL, "--steps", "4", "--overwrite")
+
+
+def test_training_goes_on_only_as_it_was_begun(folder, capsys):
+    """Noise, dropout and rounding follow from the device and the number of processes."""
+    work = begun(folder, "a", *SMALL, "--steps", "500")
+    held = json.loads((work / STATE).read_text())
+    held["facts"]["by"]["processes"] = 2
+    (work / STATE).write_text(json.dumps(held))
+    train(folder, "a", *SMALL, "--steps", "500", code=1)
+    assert "processes: 2 → 1" in capsys.readouterr().err
+
+
+def test_an_early_stop_that_was_interrupted_learns_no_more(folder, monkeypatch, capsys):
+    """Its judgement at the end takes minutes, in which a machine may be switched off."""
+    words = [*UNET, "--steps", "12", "--set", "model.training.patience=1",
+             "--set", "model.training.validate_every=1",
+             "--set", "model.training.learning_rate=0.5",
+             "--set", "model.training.checkpoint_every=1"]  # fmt: skip
+    train(folder, "whole", *words)
+    assert "chose when to stop" in capsys.readouterr().out
+    with monkeypatch.context() as patched:
+        patched.setattr(run, "_finish", lambda *_: (_ for _ in ()).throw(ModelError("cut off")))
+        train(folder, "cut", *words, code=1)
+    train(folder, "cut", *words)
+    one, other = (folder.json("models", n, "model.json")["report"] for n in ("whole", "cut"))
+    assert one["stopped_early"]
+    assert one["validations"] == other["validations"]
+    assert same(weights(folder, "whole"), weights(folder, "cut"))
+
+
+def test_land_without_held_out_pixels_trains_and_cannot_stop_early(folder, monkeypatch, capsys):
+    monkeypatch.setattr(prepare, "exam_of", lambda sampler, stacks, _: Exam(sampler, stacks, (), 0))
+    often = [*UNET, "--steps", "4", "--set", "model.training.validate_every=1"]
+    train(folder, "a", *often, "--set", "model.training.patience=1", code=1)
+    assert "`model.training.patience` is set" in capsys.readouterr().err
+    train(folder, "a", *often)
+    assert "nothing judges this model" in capsys.readouterr().out
 
 
 def test_minutes_become_steps_that_a_card_tells(folder):
@@ -157,16 +215,8 @@ def test_what_cannot_be_trained_is_refused_by_name(folder, capsys, words, says):
 
 
 def test_a_damaged_state_is_refused_and_not_learned_from(folder):
-    process = folder.start("train", *SMALL, "--steps", "500", "-o", "models/a")
-    work = folder.path / "models" / "a" / ".model.work"
-    until = time.monotonic() + 120
-    while (
-        time.monotonic() < until and process.poll() is None and not (work / "state.json").exists()
-    ):
-        time.sleep(0.02)
-    os.kill(process.pid, signal.SIGKILL)
-    process.communicate()
-    name = json.loads((work / "state.json").read_text())["file"]
+    work = begun(folder, "a", *SMALL, "--steps", "500")
+    name = json.loads((work / STATE).read_text())["file"]
     data = bytearray((work / name).read_bytes())
     data[-1] ^= 1
     (work / name).write_bytes(data)
@@ -180,15 +230,23 @@ def test_two_processes_train_the_network_that_one_would(folder):
     words = [*UNET, "--set", "model.network.norm=none"]
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node",
               "2", "-m", "carbonmap"]  # fmt: skip
-    done = subprocess.run(
-        [*launch, "train", *words, "--steps", "4", "-o", "models/two"],
-        cwd=folder.path, capture_output=True, text=True, timeout=240,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr[-2000:]
-    assert done.stdout.count("held-out blocks") == 1  # the first alone tells
-    train(folder, "one", *words, "--steps", "4")
-    train(folder, "less", *words, "--steps", "1")
+    often = [*words, "--steps", "40", "--set", "model.training.checkpoint_every=4"]
+
+    def together(name):
+        done = subprocess.run(
+            [*launch, "train", *often, "-o", f"models/{name}"],
+            cwd=folder.path, capture_output=True, text=True, timeout=240,
+            env=os.environ | {"OMP_NUM_THREADS": "1"},
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr[-2000:]
+        assert done.stdout.count("held-out blocks") == 1  # the first alone tells
+
+    together("two")
+    begun(folder, "cut", *often, launch=launch)
+    together("cut")
+    assert same(weights(folder, "two"), weights(folder, "cut"))
+    train(folder, "one", *often)
+    train(folder, "less", *words, "--steps", "39")
     two, one, less = (weights(folder, name) for name in ("two", "one", "less"))
     apart = {key: np.abs(one[key] - less[key]).max() for key in one}
     assert two.keys() == one.keys()

@@ -56,5 +56,5 @@ def test_a_missing_tensorboard_stops_a_run_before_it_begins(folder, capsys, monk
 def test_a_regressor_has_no_log_to_show(folder, capsys):
     words = ["train", *SPLIT, "--dates", "2020-11", "--model", "ols", "--tensorboard", "board"]
     folder.run(*words, "-o", "models/a", code=1)
-    assert "--tensorboard says nothing to 'ols'" in capsys.readouterr().err
+    assert "--tensorboard says nothing to ols" in capsys.readouterr().err
     assert not (folder.path / "models" / "a").exists()

@@ -93,6 +93,6 @@ def _require_heeded(given: Model, models: Sequence[Model]) -> None:
 def _require_possible(model: Model) -> None:
     """Refuse a network that cannot be made before others have trained for hours."""
     if model.kind in NETWORKS:
-        from carbonmap.stages.learn.run import require_possible  # only now: it brings torch
+        from carbonmap.stages.learn.prepare import require_possible  # only now: it brings torch
 
         require_possible(model)

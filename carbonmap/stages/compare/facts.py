@@ -8,9 +8,9 @@ import numpy as np
 
 from carbonmap.errors import ModelError
 from carbonmap.intervals import LEVEL, Coverage, calibrate, coverage, within
-from carbonmap.resampling import Sums, block_bootstrap, effective_number, mean_of, rmse_of
+from carbonmap.resampling import block_bootstrap, effective_number, error_sums, mean_of, rmse_of
 from carbonmap.stages.compare.judge import MEAN_OF, Pixels, Verdict
-from carbonmap.types import Bool, Floats, Json
+from carbonmap.types import Bool, Json
 
 RANKED = round((1 + LEVEL) / (1 - LEVEL))
 """Draws from which intervals by rank are told: the outermost two of fewer hold less than `LEVEL`,
@@ -47,18 +47,10 @@ def _judged(facts: Json, pixels: Pixels, map_: str) -> Json:
     """Errors of a map, with that of its RMSE by blocks; None where these are too few."""
     error = pixels.column(map_) - pixels.column("truth")
     try:
-        shown = block_bootstrap(_sums(pixels, error), rmse_of).to_json()
+        shown = block_bootstrap(error_sums(pixels.blocks, error), rmse_of).to_json()
     except ModelError:
         shown = None
     return facts | {"rmse_bootstrap": shown}
-
-
-def _sums(pixels: Pixels, error: Floats) -> Sums:
-    """By block: pixels, Σ e, Σ |e|, Σ e²."""
-    block = pixels.blocks
-    columns = [np.bincount(block)]
-    columns += [np.bincount(block, v) for v in (error, np.abs(error), error * error)]
-    return np.stack(columns, axis=1).astype(np.float64)
 
 
 def interval_facts(pixels: Pixels) -> Json:

@@ -31,15 +31,19 @@ BLOCK_M = 1000.0
 """Edge of the blocks by which errors of the figures are told: wider than most stands, within which
 a model's errors are alike, and small enough that a county's held-out land has dozens."""
 
+MOST_DRAWS = 256
+"""Memory is a tile's draws: so many of 1034² pixels take 1.1 GB."""
+
 KEPT_PX = 300_000
 """Held-out pixels that are kept at most, by which intervals are found and judged: 22 MB."""
 
-STRIP_PX = 128
-"""Rows of a tile whose draws are scored at a time: 32 draws of them, as doubles, take 34 MB."""
+STRIP = 1 << 22
+"""Values of a tile's draws that are scored at a time: as doubles they take 34 MB."""
 
 COLUMNS = ("lot", "row", "col", "part", "one", "few", "mean", "spread", "truth")
-"""Of `Pixels.table`: lot, row and column of the block by which errors are told, block of the split,
-one map, mean of `MEAN_OF`, mean and standard deviation of all, and truth."""
+"""Of `Pixels.table`: lot, row and column of the block by which errors are told, block of the split
+by which the pixel's stand was held out, one map, mean of `MEAN_OF`, mean and standard deviation of
+all, and truth."""
 
 
 @dataclass(frozen=True)
@@ -50,15 +54,19 @@ class Ground:
         sampler: grid, labels and roles.
         stacks: the region's layers with one image each.
         scale: Mg C/ha that count as 1.
-        split_m: edge of the split's blocks, m.
+        blocks: of the split, one of each stand, as `splits.assign_blocks` tells them.
         dummy: the mean of the training labels, which is what knowing nothing gives.
     """
 
     sampler: Sampler
     stacks: Sequence[xr.Dataset]
     scale: float
-    split_m: float
+    blocks: Ints
     dummy: Dummy
+
+    def split_blocks(self, part: Grid) -> Ints:
+        """The block of the split of every pixel's stand, ``(row, col)``; −1 where there is none."""
+        return np.asarray(np.r_[self.blocks, -1][self.sampler.stands(part)])
 
     def parts(self, model: Model) -> Iterator[tuple[Grid, Bands, Raster]]:
         """Tiles with held-out land: padded grid, layers, and truth, NaN where not held out."""
@@ -86,7 +94,7 @@ def learned_mean(sampler: Sampler) -> Dummy:
 
 
 def blocks(part: Grid, edge_m: float) -> tuple[Ints, Ints]:
-    """Rows and columns of blocks, those of `splits.assign_roles`, at every pixel's centre."""
+    """Rows and columns of square blocks of the lattice, at every pixel's centre."""
     rows, cols = (np.floor((p + 0.5) * (part.pixel_m / edge_m)) for p in fields.places(part))
     near = np.broadcast_arrays(rows.astype(np.int64), cols.astype(np.int64))
     return near[0], near[1]
@@ -118,7 +126,10 @@ class Pixels:
 
     @property
     def halves(self) -> Bool:
-        """Which of two halves each pixel's block of the split belongs to, in turn."""
+        """Which of two halves each pixel's stand belongs to, as its block of the split, in turn.
+
+        No stand lies in both; where two blocks of different halves meet, neighbouring stands may.
+        """
         _, number = np.unique(self.column("part"), return_inverse=True)
         return np.asarray(number.reshape(-1) % 2 == 1)
 
@@ -169,10 +180,10 @@ def judge(name: str, model: Model, ground: Ground, draws: int) -> Verdict:
         name: of the model, for messages.
         model: of a generative one, `draws` maps are drawn.
         ground: where.
-        draws: at least `MEAN_OF`.
+        draws: at least `MEAN_OF`, at most `MOST_DRAWS`.
 
     Raises:
-        ModelError: too few draws, or no held-out pixel.
+        ModelError: too few or too many draws, or no held-out pixel.
     """
     require_draws(draws)
     total = Verdict()
@@ -187,11 +198,15 @@ def judge(name: str, model: Model, ground: Ground, draws: int) -> Verdict:
 
 
 def require_draws(draws: int) -> None:
-    """Refuse fewer draws than the mean of which every generative model is judged by.
+    """Refuse fewer draws than the mean of which every generative model is judged by, or too many.
 
     Raises:
         ModelError: there are.
     """
+    if draws > MOST_DRAWS:
+        raise ModelError(
+            f"{draws} draws are too many: memory is a tile's draws; draw at most {MOST_DRAWS}"
+        )
     if draws < MEAN_OF:
         raise ModelError(
             f"{draws} draws are too few: the mean of {MEAN_OF} is to be judged; draw at least that"
@@ -213,35 +228,41 @@ def _verdict(drawn: Floats, truth: Raster, wide: Grid, ground: Ground) -> Verdic
 
 def _scores(drawn: Floats, truth: Raster) -> Scores:
     """Scores of a tile, strip by strip, since they need several copies of all draws."""
-    strips = (slice(top, top + STRIP_PX) for top in range(0, len(truth), STRIP_PX))
+    high = _at_a_time(drawn[:, 0])
+    strips = (slice(top, top + high) for top in range(0, len(truth), high))
     return sum((scores(drawn[:, rows], truth[rows]) for rows in strips), Scores())
 
 
+def _at_a_time(part: Floats) -> int:
+    """How many parts of this size make a strip, at least one."""
+    return max(1, STRIP // part.size)
+
+
 def _pixels(drawn: Floats, truth: Raster, part: Grid, ground: Ground) -> Pixels:
-    known = np.isfinite(truth) & np.isfinite(drawn).all(0)
-    row, col = blocks(part, BLOCK_M)
+    """Those of a tile's pixels that can be among the ones kept."""
+    known = np.isfinite(truth) & np.isfinite(drawn.mean(0))
+    lots = fields.uniform(*fields.places(part), fields.field_key(0, "kept"))[known]
+    kept = np.argsort(lots, kind="stable")[:KEPT_PX]
+    place = tuple(at[kept] for at in np.nonzero(known))
+    row, col = (at[place] for at in blocks(part, BLOCK_M))
     columns = {
-        "lot": fields.uniform(*fields.places(part), fields.field_key(0, "kept"))[known],
-        "row": row[known],
-        "col": col[known],
-        "part": _paired(*blocks(part, ground.split_m))[known],
-        **_told(drawn[:, known]),
-        "truth": truth[known],
+        "lot": lots[kept],
+        "row": row,
+        "col": col,
+        "part": ground.split_blocks(part)[place],
+        **_told(drawn, *place),
+        "truth": truth[place],
     }
-    return Pixels() + Pixels(np.column_stack([columns[c].astype(np.float64) for c in COLUMNS]))
+    return Pixels(np.column_stack([columns[c].astype(np.float64) for c in COLUMNS]))
 
 
-def _told(x: Floats) -> dict[str, Floats]:
-    """Of the draws of some pixels, ``(draw, pixel)``."""
-    spread = x.std(0, ddof=1, dtype=np.float64) if len(x) > 1 else np.zeros(x.shape[1])
-    return {
-        "one": x[0],
-        "few": x[:MEAN_OF].mean(0),
-        "mean": x.mean(0, dtype=np.float64),
-        "spread": spread,
-    }
-
-
-def _paired(rows: Ints, cols: Ints) -> Ints:
-    """Two whole numbers as one, exact in a double for regions below 3 × 10⁷ blocks a side."""
-    return (rows + (1 << 25)) * (1 << 26) + (cols + (1 << 25))
+def _told(drawn: Floats, row: Ints, col: Ints) -> dict[str, Floats]:
+    """Of the draws of some pixels, strip by strip."""
+    names, most = ("one", "few", "mean", "spread"), _at_a_time(drawn[:, 0, 0])
+    found = np.empty((len(names), len(row)))
+    for start in range(0, len(row), most):
+        some = slice(start, start + most)
+        x = drawn[:, row[some], col[some]].astype(np.float64)
+        spread = x.std(0, ddof=1) if len(x) > 1 else np.zeros(x.shape[1])
+        found[:, some] = x[0], x[:MEAN_OF].mean(0), x.mean(0), spread
+    return dict(zip(names, found, strict=True))

@@ -17,7 +17,7 @@ from carbonmap.io import figures, files, output
 from carbonmap.io.output import Existing, Work
 from carbonmap.models.protocol import maps
 from carbonmap.project import NETWORKS, Project
-from carbonmap.splits import Role
+from carbonmap.splits import Role, assign_blocks
 from carbonmap.stages import scope, timing
 from carbonmap.stages import train as train_
 from carbonmap.stages.common import Report
@@ -42,7 +42,7 @@ SHOWN_PX = 384
 
 NAME = "comparison"
 
-STYLE = "style_range_mg_c_ha"
+STYLE, DEVICE = "style_range_mg_c_ha", "device"
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,8 @@ class Task:
         existing: what to do about a model's folder of other settings.
         device: torch's name of what networks compute on.
         work: what is done of it.
-        minutes: that training took in an earlier comparison, by model, where it is the same model.
+        minutes: that the training of regressors took in an earlier comparison, by model, where it
+            is the same model.
     """
 
     job: Job
@@ -111,11 +112,11 @@ def compare(
     device = _device(device)
     listed = entries(project, models, loaded, out)
     job = job_of(project, region, grid, dates, labels, mask)
-    for entry in listed:
-        if entry.project is None:
-            _loaded(entry, job, "cpu")  # refused before hours of training
+    kinds = [_kind(entry, job) for entry in listed]
     mark = out / f"{NAME}.json"
     origin = _origin(job, listed, draws)
+    if set(kinds) & set(NETWORKS):  # their times are of one clock
+        origin[DEVICE] = device.partition(":")[0]
     minutes = _earlier_minutes(mark, origin)
     with output.claim(mark, origin, existing) as work:
         if work is None:
@@ -148,9 +149,16 @@ def _device(name: str) -> str:
 
 
 def _ground(job: Job) -> Ground:
-    _, sampler = job.split()
-    edge = job.project.model.split.block_m
-    return Ground(sampler, job.stacks, label_scale(job.labels), edge, learned_mean(sampler))
+    stands, sampler = job.split()
+    blocks = assign_blocks(list(stands.geometry), job.project.model.split, job.grid.anchor)
+    return Ground(sampler, job.stacks, label_scale(job.labels), blocks, learned_mean(sampler))
+
+
+def _kind(entry: Entry, job: Job) -> str:
+    """A model's family; one that cannot be compared is refused before others train for hours."""
+    if entry.project is not None:
+        return entry.project.model.kind
+    return str(_loaded(entry, job, "cpu").card["kind"])
 
 
 def _origin(job: Job, listed: Sequence[Entry], draws: int) -> Json:
@@ -176,7 +184,7 @@ def _earlier_minutes(mark: Path, origin: Json) -> dict[str, float | None]:
     """What training took, of the models that a finished comparison of the same land has trained."""
     held = files.read_json(mark) or {}
     now, before = files.plain(origin), held.get("origin", {})
-    if any(now[k] != before.get(k) for k in now if k not in ("models", "draws", STYLE)):
+    if any(now[k] != before.get(k) for k in now if k not in ("models", "draws", STYLE, DEVICE)):
         return {}
     told = held.get("report", {}).get("models", {})
     return {
@@ -233,7 +241,7 @@ def _one(task: Task, entry: Entry, part: Grid) -> Json:
         "device": device,
         "seconds_a_tile": taken["it"],
         "sampler_steps": card.get("network", {}).get("specs", {}).get("diffusion", {}).get("steps"),
-        "training_min": minutes,
+        "training_min": _minutes(card, minutes),
         "training_steps": card.get("steps"),
         "stopped_early": card.get("stopped_early"),
         "chosen_on_validation": card.get("chosen_on_validation"),
@@ -241,25 +249,28 @@ def _one(task: Task, entry: Entry, part: Grid) -> Json:
 
 
 def _trained(task: Task, entry: Entry, project: Project) -> float | None:
-    """Train a model, and say how many minutes that took; None where nobody measured all of it."""
-    work, key, job = task.work, f"trained {entry.name}", task.job
-    before = work.done.get(key)
-    if before is None:
-        work.record(key, {"minutes": None})  # a run that goes on later did not measure it all
+    """Train a model, and say how many minutes of the CPU that took; None where nobody measured."""
+    key, job, now = f"trained {entry.name}", task.job, timing.clock("cpu")
     progress.say(f"{entry.name}: training")
-    now = timing.clock(task.device if project.model.kind in NETWORKS else "cpu")
     began = now()
     told = train_.train(
         project, job.region, job.grid, task.dates, job.labels, entry.folder,
         mask=job.mask, existing=task.existing, device=task.device,
     )  # fmt: skip
     if told.data["state"] == "up to date":
-        return before["minutes"] if before else task.minutes.get(entry.name)
-    if before is not None:
-        return None
+        return task.work.done.get(key, {}).get("minutes", task.minutes.get(entry.name))
     minutes = (now() - began) / 60
-    work.record(key, {"minutes": minutes})
+    task.work.record(key, {"minutes": minutes})
     return minutes
+
+
+def _minutes(card: Json, measured: float | None) -> float | None:
+    """Of training: a regressor's as measured around it, a network's of its steps, by its card.
+
+    A network may learn in several runs, which look at land that is held out as well; older
+    cards tell no minutes.
+    """
+    return card.get("training_minutes") if card["kind"] in NETWORKS else measured
 
 
 def _weights(folder: Path) -> list[Path]:

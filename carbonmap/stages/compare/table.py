@@ -152,8 +152,9 @@ def _sizes(models: Mapping[str, Json]) -> list[str]:
     if gpus:
         text += f"; by the clock, {', '.join(f'{_safe(n)} on {d}' for n, d in gpus.items())}"
     text += (
-        ". Minutes likewise; – where the model was loaded or its training resumed. Parameters are "
-        "told of networks."
+        ". Minutes of training likewise, on the device that it ran on; of networks the time of "
+        "their steps, without validation; – where nobody measured it. Parameters are told of "
+        "networks."
     )
     if any(m["chosen_on_validation"] for m in models.values()):
         text += (

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from carbonmap.checkpoint import tensors
 from carbonmap.errors import CorruptData
-from carbonmap.io import files
+from carbonmap.io import files, output
 from carbonmap.learning import state as state_
 from carbonmap.learning.learner import Learner
 from carbonmap.learning.state import State
@@ -54,23 +53,28 @@ class Keeper:
         held, counters = state_.take(learner, state)
         path = tensors.write(self.folder / f"state-{state.step}.safetensors", held)
         files.write_json(
-            self.folder / "state.json",
+            self.folder / output.STATE,
             {"file": path.name, "sha256": files.sha256(path), "counters": counters, "facts": facts},
         )
         for old in self.folder.glob("state-*.safetensors"):
             if old != path:
                 old.unlink(missing_ok=True)
 
-    def resume(self, learner: Learner, state: State) -> Json | None:
+    def resume(self, learner: Learner, state: State, first: bool = True) -> Json | None:
         """Put a run back as it was saved; None where none was, and nothing changes.
 
         The log loses what came after the save, since those steps come again.
+
+        Args:
+            learner: whose networks move.
+            state: as `learning.state.begin` made it.
+            first: of the processes of one run, which all read here, the one that keeps the log.
 
         Raises:
             CorruptData: the saved tensors are not those that were saved.
             ModelError: they are of another network.
         """
-        held = files.read_json(self.folder / "state.json")
+        held = files.read_json(self.folder / output.STATE)
         if held is None:
             return None
         path = self.folder / held["file"]
@@ -80,7 +84,8 @@ class Keeper:
                 f"{str(self.folder)!r} and train anew"
             )
         state_.restore(learner, state, tensors.read(path), held["counters"])
-        self._cut(state.step)
+        if first:
+            self._cut(state.step)
         return dict(held["facts"])
 
     def write(self, facts: Json) -> None:
@@ -101,8 +106,4 @@ class Keeper:
 
     def _cut(self, step: int) -> None:
         kept = [line for line in self.lines() if line["step"] <= step]
-        text = "".join(json.dumps(line) + "\n" for line in kept)
-        with files.writing(self.log):
-            unfinished = self.log.with_suffix(".partial")
-            unfinished.write_text(text, encoding="utf-8")
-            os.replace(unfinished, self.log)
+        files.write_text(self.log, "".join(json.dumps(line) + "\n" for line in kept))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-import time
+import itertools
+import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,22 +13,27 @@ import xarray as xr
 
 from carbonmap import progress
 from carbonmap.applicability import learned_ranges
-from carbonmap.checkpoint import families, neural, tensors
+from carbonmap.checkpoint import neural, tensors
 from carbonmap.learning import board, loop, machine, ranks
 from carbonmap.learning import state as state_
-from carbonmap.learning.choice import specs_for
 from carbonmap.learning.learner import Batch, Learner
 from carbonmap.learning.ranks import ALONE, World
 from carbonmap.learning.settings import Training
 from carbonmap.learning.state import State
-from carbonmap.models.neural import Neural, as_batch, ready
-from carbonmap.normalise import Inputs
-from carbonmap.patches import Places
+from carbonmap.models.neural import as_batch
+from carbonmap.normalise import Normalisation
 from carbonmap.project import Model
 from carbonmap.splits import Role
-from carbonmap.stages.learn.exam import Exam, exam_of
-from carbonmap.stages.learn.keep import Keeper
-from carbonmap.stages.patches import PatchSource, Prefetched, survey
+from carbonmap.stages import timing
+from carbonmap.stages.learn.prepare import (
+    Setup,
+    fresh,
+    made_by,
+    require_alike,
+    require_judged,
+    setup_of,
+)
+from carbonmap.stages.patches import PatchSource, Prefetched
 from carbonmap.stages.sampler import Sampler
 from carbonmap.types import Json
 
@@ -71,53 +77,6 @@ class Learned:
     log: Path
 
 
-@dataclass(frozen=True)
-class Setup:
-    """All that a run needs besides its state.
-
-    Args:
-        settings: of the model; its training has a number of steps.
-        learner: whose networks move.
-        source: of patches.
-        exam: held-out land.
-        keeper: of state and log.
-        device: torch's name of what computes.
-        world: this process among those of one run.
-    """
-
-    settings: Model
-    learner: Learner
-    source: PatchSource
-    exam: Exam
-    keeper: Keeper
-    device: str
-    world: World
-
-    @property
-    def training(self) -> Training:
-        """How it learns."""
-        return self.settings.training
-
-    @property
-    def place(self) -> machine.Device:
-        """The device itself."""
-        return self.world.device(self.device)
-
-    def model(self, samples: int) -> Neural:
-        """The learner as it is now, as a model of maps."""
-        return Neural(
-            ready(self.learner),
-            self.source.inputs,
-            self.source.norm,
-            self.training.patch_px,
-            self.source.sampler.grid.pixel_m,
-            self.source.scale,
-            samples,
-            self.settings.seed,
-            self.training.threads,
-        )
-
-
 def fit(
     settings: Model,
     sampler: Sampler,
@@ -128,6 +87,7 @@ def fit(
     world: World = ALONE,
     start: Callable[[Learner], None] | None = None,
     curves: Path | None = None,
+    norm: Normalisation | None = None,
 ) -> Learned:
     """Train a network; a run that was stopped goes on from its last saved state.
 
@@ -141,77 +101,26 @@ def fit(
         world: this process among those of one run; the first one saves and judges.
         start: puts weights into the fresh network; None leaves those drawn by the seed.
         curves: folder in which TensorBoard finds the log's figures too.
+        norm: of the channels; that of the pixels to learn from if None.
 
     Raises:
-        ModelError: settings that cannot be, nothing to learn from, or a run that diverged.
+        ModelError: settings that cannot be, nothing to learn from, a run that began on another
+            device or by other processes, or one that diverged.
         CorruptData: the saved state is damaged.
     """
     with machine.threads(settings.training.threads):
-        setup = setup_of(settings, sampler, stacks, scale, folder, device, world, start)
+        setup = setup_of(settings, sampler, stacks, scale, folder, device, world, start, norm)
+        require_judged(setup)
         state = state_.begin(setup.learner, setup.training, setup.place, world)
-        kept = setup.keeper.resume(setup.learner, state) or {"validations": []}
+        fresh_facts: Json = {"validations": [], "seconds": 0.0, "by": made_by(setup)}
+        kept = setup.keeper.resume(setup.learner, state, world.first) or fresh_facts
+        require_alike(kept["by"], made_by(setup))
         setup, minutes = _planned(setup, state, kept)
         with board.board(curves if world.first else None, state.step) as write:
             keeper = dataclasses.replace(setup.keeper, board=write)
             _run(dataclasses.replace(setup, keeper=keeper), state, kept)
         facts = _finish(setup, state, kept) if world.first else {}
     return Learned(setup.learner, facts | minutes, setup.keeper.log)
-
-
-def setup_of(
-    settings: Model,
-    sampler: Sampler,
-    stacks: Sequence[xr.Dataset],
-    scale: float,
-    folder: Path,
-    device: str,
-    world: World,
-    start: Callable[[Learner], None] | None,
-) -> Setup:
-    """All that a run needs before its first step; see `fit`."""
-    inputs, training = Inputs(settings.features.inputs), settings.training
-    learner = fresh(settings)
-    if start is not None:
-        start(learner)
-    seen = survey(sampler, stacks, inputs, Role.TRAIN)
-    held = survey(sampler, stacks, inputs, Role.VALIDATION)
-    places = Places(sampler.grid, seen.counts, training.patch_px, settings.seed)
-    slots = range(training.batch)[world.share(training.batch)]
-    source = PatchSource(
-        sampler,
-        stacks,
-        inputs,
-        seen.moments.normalisation(),
-        scale,
-        places,
-        Role.TRAIN,
-        slots,
-        settings.band_drop,
-    )
-    exam = exam_of(sampler, stacks, held.counts)
-    return Setup(settings, learner, source, exam, Keeper(folder), device, world)
-
-
-def require_possible(settings: Model) -> None:
-    """Refuse settings of which no network can be made, or none for patches of that edge.
-
-    Raises:
-        ModelError: as `fresh`, or the patch's edge does not suit the network.
-    """
-    bands = len(Inputs(settings.features.inputs).channels)
-    machine.require_fit(lambda: fresh(settings), bands, settings.training.patch_px)
-
-
-def fresh(settings: Model) -> Learner:
-    """A learner with weights drawn by the seed, whatever was drawn before.
-
-    Raises:
-        ModelError: the preset, or a value that replaces one of its own, cannot be.
-    """
-    bands = len(Inputs(settings.features.inputs).channels)
-    specs = specs_for(settings.kind, settings.preset, bands, settings.network, settings.diffusion)
-    with machine.seeded(settings.seed):
-        return families.build(settings.kind, specs)
 
 
 def _planned(setup: Setup, state: State, kept: Json) -> tuple[Setup, Json]:
@@ -234,12 +143,16 @@ def _planned(setup: Setup, state: State, kept: Json) -> tuple[Setup, Json]:
 def _steps_in(setup: Setup, minutes: float) -> int:
     """How many steps fit into so many minutes of this machine, by a few steps of a copy."""
     trial = dataclasses.replace(setup.training, steps=TRIAL_STEPS, minutes=None)
-    clock = time.process_time if setup.device == "cpu" else time.perf_counter
+    clock = timing.clock(setup.device)
     marks = [clock()]
-    for _ in loop.fit(fresh(setup.settings), _asked(setup.source), trial, setup.place):
-        marks.append(clock())
-    each = (marks[-1] - marks[TRIAL_STEPS // 2]) / (TRIAL_STEPS - TRIAL_STEPS // 2)
-    return max(1, int(60 * minutes / each))
+    with Prefetched(_asked(setup.source), range(2 * TRIAL_STEPS)) as made:  # as many ahead as ever
+        ready_ones, learner = iter(made), fresh(setup.settings)
+        for _ in loop.fit(
+            learner, lambda _: next(ready_ones), trial, setup.place, world=setup.world
+        ):
+            marks.append(clock())
+    took = [after - before for before, after in itertools.pairwise(marks)]
+    return max(1, int(60 * minutes / statistics.median(took[TRIAL_STEPS // 2 :])))
 
 
 def _asked(source: PatchSource) -> Callable[[int], Batch]:
@@ -249,6 +162,9 @@ def _asked(source: PatchSource) -> Callable[[int], Batch]:
 def _run(setup: Setup, state: State, kept: Json) -> None:
     """Train to the end, or until validations say stop."""
     training, first = setup.training, setup.world.first
+    if _done(kept["validations"], training.patience):
+        return  # it had stopped early, and was interrupted after that
+    now = timing.clock(setup.device)
     with Prefetched(_asked(setup.source), range(state.step, training.steps)) as made:
         ready_ones = iter(made)
         steps = loop.fit(
@@ -261,19 +177,21 @@ def _run(setup: Setup, state: State, kept: Json) -> None:
             setup.settings.seed,
         )
         told: list[loop.Progress] = []
-        left = training.steps - state.step
+        left, began = training.steps - state.step, now()
         for one in progress.track(steps, f"training {setup.settings.kind}", left if first else 0):
+            kept["seconds"] += now() - began
             told.append(one)
             if first and (one.step % LOG_EVERY == 0 or one.step == training.steps):
                 setup.keeper.write(_line(told))
                 told.clear()
             stop = False
-            if _due(one.step, training):
+            if _due(one.step, training) and setup.exam.pixels:
                 stop = bool(ranks.told(_validate(setup, state, kept), setup.world, setup.place))
             if first and one.step % training.checkpoint_every == 0:
                 setup.keeper.save(setup.learner, state, kept)
             if stop:
                 break
+            began = now()
 
 
 def _due(step: int, training: Training) -> bool:
@@ -316,7 +234,11 @@ def _validate(setup: Setup, state: State, kept: Json) -> bool:
 def _done(validations: Sequence[Json], patience: int | None) -> bool:
     """Whether so many validations in a row have brought nothing better."""
     figures = [one["rmse_mg_c_ha"] for one in validations]
-    return patience is not None and len(figures) - 1 - figures.index(min(figures)) >= patience
+    return (
+        patience is not None
+        and bool(figures)
+        and len(figures) - 1 - figures.index(min(figures)) >= patience
+    )
 
 
 def _finish(setup: Setup, state: State, kept: Json) -> Json:
@@ -339,6 +261,8 @@ def _finish(setup: Setup, state: State, kept: Json) -> Json:
         "training_pixels": int(setup.source.places.counts.sum()),
         "steps": state.step,
         "steps_skipped": state.skipped,
+        "learning_rate": setup.training.learning_rate,
+        "training_minutes": kept["seconds"] / 60,
         "stopped_early": state.step < setup.training.steps,
         "chosen_on_validation": chosen,
         "validations": kept["validations"],

@@ -20,7 +20,7 @@ from carbonmap.normalise import Inputs
 from carbonmap.project import Model
 from carbonmap.stages.common import Report
 from carbonmap.stages.job import Job, label_scale, publish, up_to_date
-from carbonmap.stages.learn import run
+from carbonmap.stages.learn import prepare, run
 from carbonmap.stages.learn.keep import LOG
 from carbonmap.stages.learn.run import Learned
 
@@ -43,10 +43,11 @@ def train(
     name = machine.device_name(device)
     if board is not None:
         board_.require()
-    run.require_possible(job.project.model)
+        board_.require_folder(board)
+    prepare.require_possible(job.project.model)
     begin = None if start is None else starter(start, job.project.model)
     if begin is not None:
-        begin(run.fresh(job.project.model))  # so that what does not fit is said first
+        begin(prepare.fresh(job.project.model))  # so that what does not fit is said first
     with ranks.joined(ranks.world_of(os.environ).device(name)) as world:
         if world.first:
             return _lead(job, out, existing, name, begin, world, board)
