@@ -100,6 +100,22 @@ def iidm(bands=BANDS, seed=0):
     return Iidm(spec)
 
 
+def narrow(bands):
+    """The smallest IIDM that has all its parts but a VGG, and no statistics of a batch."""
+    return IidmSpec(
+        bands, vgg=None, features=4, widths=(4, 8), norm="channel", hidden=4, embedding=4,
+        attention_stride=2,
+    )  # fmt: skip
+
+
+def answering(bands, deviation):
+    """One whose last convolution is drawn: it starts at zero, and would draw noise anywhere."""
+    torch.manual_seed(0)
+    network = Iidm(narrow(bands))
+    nn.init.normal_(network.last.weight, std=deviation)
+    return network
+
+
 def diffusion(**spec):
     return Diffusion(iidm(), DiffusionSpec(**{"steps": 3, **spec}))
 

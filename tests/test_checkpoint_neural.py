@@ -23,9 +23,10 @@ from carbonmap.io import files, output
 from carbonmap.learning.regression import Regression
 from carbonmap.models.neural import Neural, ready
 from carbonmap.networks.rival_specs import GanSpec, VaeSpec
-from carbonmap.networks.specs import IidmSpec, UnetSpec
+from carbonmap.networks.specs import UnetSpec
 from carbonmap.networks.unet import Unet
 from carbonmap.normalise import Inputs, Normalisation
+from tests.learners import narrow
 from tests.tampering import Bomb, change_card, replace_weights, told
 
 INPUTS = Inputs(("image", "terrain"))
@@ -33,10 +34,7 @@ BANDS = len(INPUTS.channels)
 NORM = Normalisation(tuple(range(BANDS - 1)), (20.0,) * (BANDS - 1))
 GRID = Grid("EPSG:32612", 30.0, 3, 5, 30, 20)
 
-TINY = IidmSpec(
-    BANDS, vgg=None, features=4, widths=(4, 8), norm="channel", hidden=4, embedding=4,
-    attention_stride=2,
-)  # fmt: skip
+TINY = narrow(BANDS)
 SPECS = {
     "unet": {"network": UnetSpec(BANDS, (4, 8))},
     "iidm": {"network": TINY, "diffusion": DiffusionSpec(steps=2)},

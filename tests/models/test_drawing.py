@@ -12,9 +12,8 @@ from carbonmap.learning.regression import Regression
 from carbonmap.learning.vae import VaeLearner
 from carbonmap.models.drawing import drawing, redrawn
 from carbonmap.models.neural import Neural, ready
-from carbonmap.networks.iidm import Iidm
 from carbonmap.networks.rival_specs import VaeSpec
-from carbonmap.networks.specs import IidmSpec, UnetSpec
+from carbonmap.networks.specs import UnetSpec
 from carbonmap.networks.unet import Unet
 from carbonmap.normalise import Inputs, Normalisation
 from tests import learners
@@ -30,14 +29,7 @@ def model(learner, samples=2):
 
 
 def diffusion(steps=2):
-    torch.manual_seed(0)
-    spec = IidmSpec(
-        BANDS, vgg=None, features=4, widths=(4, 8), norm="channel", hidden=4, embedding=4,
-        attention_stride=2,
-    )  # fmt: skip
-    net = Iidm(spec)
-    torch.nn.init.normal_(net.last.weight)
-    return Diffusion(net, DiffusionSpec(steps=steps))
+    return Diffusion(learners.answering(BANDS, 1.0), DiffusionSpec(steps=steps))
 
 
 def regression():

@@ -19,11 +19,11 @@ from carbonmap.learning.regression import Regression
 from carbonmap.models import neural
 from carbonmap.models.neural import PERIOD_PX, Neural, as_batch, cells, ready, windows
 from carbonmap.models.protocol import Generative, Model
-from carbonmap.networks.iidm import Iidm
-from carbonmap.networks.specs import IidmSpec, UnetSpec
+from carbonmap.networks.specs import UnetSpec
 from carbonmap.networks.unet import Unet
 from carbonmap.normalise import Inputs, Normalisation
 from carbonmap.stages.common import TILE_PX
+from tests import learners
 
 INPUTS = Inputs(("image", "terrain"))
 BANDS = len(INPUTS.channels)
@@ -46,15 +46,7 @@ def regression():
 
 
 def diffusion():
-    """Its answer starts at zero: it would draw its noise, whatever the land."""
-    torch.manual_seed(0)
-    spec = IidmSpec(
-        BANDS, vgg=None, features=4, widths=(4, 8), norm="channel", hidden=4, embedding=4,
-        attention_stride=2,
-    )  # fmt: skip
-    net = Iidm(spec)
-    nn.init.normal_(net.last.weight, std=0.1)
-    return Diffusion(net, DiffusionSpec(steps=2))
+    return Diffusion(learners.answering(BANDS, 0.1), DiffusionSpec(steps=2))
 
 
 @dataclasses.dataclass(frozen=True)
