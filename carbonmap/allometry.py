@@ -14,7 +14,7 @@ from carbonmap.profiles import parse_profiles as parse_profiles
 from carbonmap.types import Ints, Plots
 
 CO2_PER_C = 44 / 12
-"""t CO₂ per t C: the ratio of the molar masses as the IPCC rounds them (METHOD §1)."""
+"""t CO₂ per t C: the ratio of the molar masses as the IPCC rounds them."""
 
 SHOWN = 10
 """Names that one message lists before it counts the rest."""

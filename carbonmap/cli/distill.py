@@ -78,7 +78,7 @@ def distill(
 
     Its channels are those that hold a share of the features' variance; it starts from the teacher's
     weights, learns its features block by block, and is then tuned as a whole. What was stopped goes
-    on by the same command.
+    on by the same command; blocks begin anew.
     """
     from carbonmap.stages.distill import run
 

@@ -46,7 +46,7 @@ def clumping(grid: Grid, county: County) -> Floats:
 def carbon_density(grid: Grid, county: County) -> Raster:
     """True carbon of all pools, Mg C ha⁻¹, shape ``(row, col)``; 0 off the forest.
 
-        CD_p = Σ_i C_i · (a_ip h_p) / (Σ_q a_iq h_q) / A_p                        METHOD §1
+        CD_p = Σ_i C_i · (a_ip h_p) / (Σ_q a_iq h_q) / A_p           Yu et al., eq. 5–7
 
     with ``a`` the share of a pixel's area in stand i, exact, ``h`` the canopy height of the whole
     pixel and ``A`` its area. The sum over q runs over every pixel of the stand: where it reaches

@@ -15,10 +15,10 @@ from carbonmap.grid import Grid
 from carbonmap.settings import STRICT
 
 CHINA_ALBERS = "+proj=aea +lat_0=0 +lon_0=105 +lat_1=25 +lat_2=47 +datum=WGS84 +units=m"
-"""Equal-area CRS of the regional grids (METHOD §2)."""
+"""Equal-area CRS of the regional grids."""
 
 HUIZE = (103.5, 26.4)
-"""Longitude and latitude near the middle of Huize County (METHOD §2)."""
+"""Longitude and latitude near the middle of Huize County."""
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
@@ -66,7 +66,7 @@ class County:
         seed: which county; every field is keyed by it.
         stand_ha: mean area of a stand; sub-compartments of Chinese inventories have some 5–50 ha.
         merged_share: share of the cells that join a neighbour, so that stands differ in size.
-        elevation_m: lowest and highest land, never reached; Huize's range (METHOD §2).
+        elevation_m: lowest and highest land, never reached; Huize's range (Yu et al., section 3).
         relief_m: half the width of the widest mountains.
         township_m: mean width of a township.
         hidden_sd: spread (of the logarithm) of volume between stands that no image shows, so that

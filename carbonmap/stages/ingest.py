@@ -80,7 +80,7 @@ KINDS = {
         0.0,
         120.0,  # the tallest tree known is 116 m high
         "a nodata code read as a height; ETH's tiles use 255",
-        ByResolution(times=1.0),  # METHOD 1: the mean of the valid heights in a pixel
+        ByResolution(times=1.0),  # the mean of the valid heights in a pixel
     ),
     "image": Kind("image", "image", "1", -np.inf, np.inf, "a nodata code read as a value"),
 }

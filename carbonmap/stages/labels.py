@@ -124,7 +124,7 @@ def build_labels(
     keep_going: bool = False,
     existing: Existing = Existing.REFUSE,
 ) -> Report:
-    """Carbon stock by stand, and its density by pixel (METHOD §1).
+    """Carbon stock by stand, and its density by pixel (Yu et al., appendix A).
 
     Args:
         project: inventory, carbon profile and archive.
