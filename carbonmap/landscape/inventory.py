@@ -20,8 +20,8 @@ from carbonmap.landscape.species import SPECIES, TREELESS
 from carbonmap.types import Ints, Plots
 
 CARBON_PER_VOLUME = 2.439 * 1.90 * 0.5 * 0.5
-"""t C (all pools) per m³ of standing wood: the stock-expansion profile (Yu et al., appendix A). Written out and
-not read from the labels' code, so that the truth can find that code wrong."""
+"""t C (all pools) per m³ of standing wood: the stock-expansion profile (Yu et al., appendix A).
+Written out and not read from the labels' code, so that the truth can find that code wrong."""
 
 FOREST, NON_FOREST = "0111", "0300"
 """Land-class codes (DI_LEI) as in the real inventory of ``data/zion``."""
