@@ -17,14 +17,22 @@ class Tile:
     grid: Grid
 
 
-def tiles(grid: Grid, size: int) -> Iterator[Tile]:
+def tiles(grid: Grid, size: int, near: Grid | None = None) -> Iterator[Tile]:
     """The tiles of `size` pixels that a grid touches, row by row, cropped to it.
 
     Borders lie on multiples of `size` from the lattice's anchor, so a county and its province cut
     the land at the same lines; names hold those lattice numbers.
+
+    Args:
+        grid: all of it.
+        size: edge of a tile.
+        near: only the tiles that touch this.
     """
-    for row in range(grid.row // size, (grid.row + grid.height - 1) // size + 1):
-        for col in range(grid.col // size, (grid.col + grid.width - 1) // size + 1):
+    seen = (near or grid).intersection(grid)
+    if seen is None:
+        return
+    for row in range(seen.row // size, (seen.row + seen.height - 1) // size + 1):
+        for col in range(seen.col // size, (seen.col + seen.width - 1) // size + 1):
             rows = _span(row * size, size, grid.row, grid.height)
             cols = _span(col * size, size, grid.col, grid.width)
             yield Tile(f"r{row}c{col}", (rows, cols), grid[rows, cols])

@@ -10,7 +10,7 @@ import math
 import os
 import shutil
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -245,6 +245,18 @@ def write_text(final: Path, text: str) -> None:
     """Write a small UTF-8 file, whole or not at all."""
     with partial(final) as path:
         path.write_text(text, encoding="utf-8", newline="\n")
+
+
+def write_arrays(final: Path, arrays: Mapping[str, np.ndarray[Any, Any]]) -> None:
+    """Write arrays by name, whole or not at all; for a run's own use."""
+    with partial(final) as path:
+        np.savez(path, allow_pickle=False, **arrays)
+
+
+def read_arrays(path: Path, names: Iterable[str]) -> dict[str, np.ndarray[Any, Any]]:
+    """Some of the arrays that `write_arrays` wrote, by name."""
+    with np.load(path, allow_pickle=False) as held:
+        return {name: held[name] for name in names}
 
 
 def write_json(final: Path, value: object) -> None:

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 import threading
 from collections.abc import Iterator
 from concurrent.futures import CancelledError, ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import cache
-from itertools import product
 
 import numpy as np
 import torch
 
+from carbonmap import blending
+from carbonmap.blending import Shares
 from carbonmap.cores import cpu_threads
 from carbonmap.diffusion.noise import tiles_noise
 from carbonmap.errors import ModelError
@@ -24,29 +24,11 @@ from carbonmap.learning.draws import draws_of
 from carbonmap.learning.learner import Batch, Learner, Noise
 from carbonmap.learning.precision import autocast
 from carbonmap.learning.settings import Precision
+from carbonmap.models.windows import Window, filling, halo, reach, windows
 from carbonmap.networks.fold import folded
 from carbonmap.normalise import Inputs, Normalisation, encode
+from carbonmap.summaries import mean
 from carbonmap.types import Bands, Bool, Floats, Raster
-
-PERIOD_PX = 1024
-"""Lattice pixels after which the cells repeat: the stages' tile, so that none is cut in two."""
-
-MARGIN_SHARE = 10
-"""A window's margin is at least this part of its edge: what a network makes of its window's rim
-leans on padding instead of land."""
-
-
-@dataclass(frozen=True)
-class Window:
-    """What a network sees at once, and what is kept of it.
-
-    Args:
-        grid: of all that it sees.
-        part: the pixels that it answers for, of those asked for.
-    """
-
-    grid: Grid
-    part: Grid
 
 
 @dataclass(frozen=True)
@@ -57,8 +39,9 @@ class Neural:
     how far away its padding is, and they lie on the lattice (`windows`). Every window is computed
     by itself in one fixed shape on one thread: a convolution's and a matrix product's rounding may
     depend on the batch that it is part of and on how threads share it. So a pixel's value follows
-    from the land in its window and its place on the lattice, to the byte on a CPU; windows are
-    what runs side by side, from however many tiles they come.
+    from the land in its windows and its place on the lattice, to the byte on a CPU; windows are
+    what runs side by side, from however many tiles they come. Where two of them meet, each draw
+    fades from the one into the other (`blending`); both have the same noise there.
 
     Args:
         learner: family and weights, as `ready` prepares them.
@@ -95,69 +78,113 @@ class Neural:
         return self.inputs.layers
 
     @property
+    def reach(self) -> int:
+        """Pixels around its cell that a window has a share of."""
+        return reach(self.tile_px)
+
+    @property
     def halo(self) -> int:
         """Pixels by which its layers must reach beyond a tile that begins anywhere in a cell."""
-        widest = -(-PERIOD_PX // cells(self.tile_px))
-        return widest - 1 + -(-(self.tile_px - widest) // 2) + self.inputs.halo
+        return halo(self.tile_px) + self.inputs.halo
 
     @property
     def generative(self) -> bool:
         """Whether two draws differ."""
         return self.learner.generative
 
+    @property
+    def quantum(self) -> float:
+        """Of its maps, Mg C/ha."""
+        return blending.quantum(self.scale)
+
     def predict(self, layers: Bands, grid: Grid, wanted: Bool | None = None) -> Raster:
         """The mean of `samples` draws; see `carbonmap.models.protocol.Model`.
 
-        Pixels that are not wanted stay NaN where they are far from all that are.
+        Pixels that are not wanted stay NaN.
         """
         out = np.full(grid.shape, np.nan, np.float32)
-        count = self.samples if self.generative else 1
-        for part, drawn in self._drawn(layers, grid, count, wanted):
-            total = np.zeros(part.shape)
-            for one in drawn:  # one after the other: NumPy's sum rounds by the shape
-                total += one
-            out[grid.roi_of(part)] = total / count
-        out[~self._known(layers, grid)] = np.nan
+        for part, drawn in self._drawn(layers, grid, self._many(self.samples), wanted):
+            out[grid.roi_of(part)] = mean(drawn)
         return out
 
     def draws(self, layers: Bands, grid: Grid, count: int, wanted: Bool | None = None) -> Floats:
         """Maps of equal right; see `carbonmap.models.protocol.Generative`."""
         out = np.full((count, *grid.shape), np.nan, np.float32)
-        for part, drawn in self._drawn(layers, grid, count, wanted):
+        for part, drawn in self._drawn(layers, grid, self._many(count), wanted):
             out[:, *grid.roi_of(part)] = drawn
-        out[:, ~self._known(layers, grid)] = np.nan
         return out
+
+    def shares(
+        self, layers: Bands, grid: Grid, count: int, wanted: Bool | None = None
+    ) -> Iterator[Shares]:
+        """Strips of a tile and its rim; see `carbonmap.models.protocol.Windowed`."""
+        area = grid.padded(self.reach)
+        return self._blended(layers, grid, area, list(windows(grid, self.tile_px)), count, wanted)
 
     def whole_cells(self, grid: Grid) -> Grid:
         """Cells that fill batches; see `carbonmap.models.protocol.Windowed`."""
-        n, size = cells(self.tile_px), _fixed(_device(self.learner), self.batch)
-        down = next(d for d in range(math.isqrt(size), 0, -1) if size % d == 0)
-        top, bottom = _run(grid.row, grid.height, down, n)
-        left, right = _run(grid.col, grid.width, size // down, n)
-        return dataclasses.replace(grid, row=top, col=left, height=bottom - top, width=right - left)
+        return filling(grid, self.tile_px, _fixed(_device(self.learner), self.batch))
+
+    def _many(self, count: int) -> int:
+        """Draws to compute for so many: one where all are alike."""
+        return count if self.generative else 1
 
     def _drawn(
-        self, layers: Bands, grid: Grid, count: int, wanted: Bool | None = None
+        self, layers: Bands, grid: Grid, count: int, wanted: Bool | None
     ) -> Iterator[tuple[Grid, Floats]]:
-        """Parts of a tile with their draws, ``(count, row, col)``."""
-        known, wide = self._known(layers, grid), grid.padded(self.halo)
-        known = known if wanted is None else known & wanted
-        todo = [w for w in windows(grid, self.tile_px) if known[grid.roi_of(w.part)].any()]
-        size = _fixed(_device(self.learner), self.batch)
+        """Parts of a tile with their draws, whichever tiles the windows belong to."""
+        around = list(windows(grid.padded(self.reach), self.tile_px))
+        for strip in self._blended(layers, grid, grid, around, count, wanted):
+            yield strip.grid, strip.draws(self.quantum)
+
+    def _blended(
+        self,
+        layers: Bands,
+        grid: Grid,
+        area: Grid,
+        around: list[Window],
+        count: int,
+        wanted: Bool | None,
+    ) -> Iterator[Shares]:
+        """What windows give to the pixels of an area that are known and wanted.
+
+        A window is computed where its own cell is known somewhere, whoever asks, so that a pixel's
+        windows do not depend on what else is wanted.
+        """
+        seen = self._known(layers, grid)
+        wide = grid.padded(self.halo - self.inputs.halo)
+        asked = seen[wide.roi_of(area)] & (True if wanted is None else wanted)
+
+        def needed(window: Window) -> bool:
+            near = window.cell.padded(self.reach).intersection(area)
+            known = seen[wide.roi_of(window.cell)].any()
+            return bool(near is not None and known and asked[area.roi_of(near)].any())
+
+        computed = self._computed(layers, grid, [w for w in around if needed(w)], count)
+        for strip in blending.blended(computed, area, self.reach, count):
+            left_out = ~asked[area.roi_of(strip.grid)]
+            strip.sums[:, left_out] = 0
+            strip.weights[left_out] = 0
+            yield strip
+
+    def _computed(
+        self, layers: Bands, grid: Grid, todo: list[Window], count: int
+    ) -> Iterator[tuple[Grid, blending.Whole]]:
+        """Cells with what their windows make of them and their surroundings, in quanta."""
+        size, wide = _fixed(_device(self.learner), self.batch), grid.padded(self.halo)
         groups = [todo[i : i + size] for i in range(0, len(todo), size)]
 
-        def one(group: list[Window]) -> Floats:
+        def one(group: list[Window]) -> blending.Whole:
             if self.stop.is_set():
                 raise CancelledError
             filled = [w.grid for w in group + group[-1:] * (size - len(group))]
-            return self._densities(
-                np.stack([self._encoded(layers, wide, g) for g in filled]), filled, count
-            )
+            seen = np.stack([self._encoded(layers, wide, g) for g in filled])
+            return blending.quanta(self._densities(seen, filled, count), self.quantum)
 
         pool = _pool(self.threads or cpu_threads())
         for group, drawn in zip(groups, pool.map(one, groups), strict=True):
             for window, tiles in zip(group, drawn, strict=False):  # what fills the batch is left
-                yield window.part, tiles[:, *window.grid.roi_of(window.part)]
+                yield window.cell, tiles[:, *window.grid.roi_of(window.cell.padded(self.reach))]
 
     def _encoded(self, layers: Bands, wide: Grid, window: Grid) -> Floats:
         rows, cols = wide.roi_of(window.padded(self.inputs.halo))
@@ -176,7 +203,7 @@ class Neural:
         return (np.swapaxes(maps, 0, 1) + 1) * np.float32(self.scale / 2)
 
     def _known(self, layers: Bands, grid: Grid) -> Bool:
-        """Pixels of a tile at which every layer is known, once these fit the model.
+        """Pixels of a tile and all around it that windows see at which every layer is known.
 
         Raises:
             ModelError: a layer is missing or of another shape, or the pixel is another.
@@ -187,61 +214,12 @@ class Neural:
                 f"{grid.pixel_m:g} m; train one on these"
             )
         known = valid_pixels(layers, self.inputs.features)
-        spare = self.halo - self.inputs.halo
-        want = grid.padded(spare).shape
-        if known.shape != want:
+        if known.shape != grid.padded(self.halo - self.inputs.halo).shape:
             raise ModelError(
                 f"layers have shape {layers[self.layers[0]].shape}; they should have "
                 f"{grid.padded(self.halo).shape}, the tile with a halo of {self.halo} pixels"
             )
-        return known[spare : want[0] - spare, spare : want[1] - spare]
-
-
-def cells(tile_px: int) -> int:
-    """Cells along `PERIOD_PX`: as few as leave every window its margin."""
-    return -(-PERIOD_PX // (tile_px - 2 * (tile_px // MARGIN_SHARE)))
-
-
-def windows(grid: Grid, tile_px: int) -> Iterator[Window]:
-    """The windows that answer for a tile's pixels, each centred on its cell, row by row.
-
-    Cell k lies between the lattice coordinates ``⌊k P / n⌋`` and ``⌊(k + 1) P / n⌋`` with P
-    `PERIOD_PX` and n `cells`, along each axis.
-    """
-    for (top, bottom), (left, right) in product(
-        _spans(grid.row, grid.height, tile_px), _spans(grid.col, grid.width, tile_px)
-    ):
-        cell = dataclasses.replace(grid, row=top, col=left, height=bottom - top, width=right - left)
-        part = cell.intersection(grid)
-        assert part is not None  # a span touches the grid
-        yield Window(
-            dataclasses.replace(
-                grid,
-                row=top - (tile_px - cell.height) // 2,
-                col=left - (tile_px - cell.width) // 2,
-                height=tile_px,
-                width=tile_px,
-            ),
-            part,
-        )
-
-
-def _spans(first: int, count: int, tile_px: int) -> Iterator[tuple[int, int]]:
-    """First lattice coordinate and the one past the last of each cell that a run touches."""
-    n = cells(tile_px)
-    for k in range(_cell(first, n), _cell(first + count - 1, n) + 1):
-        yield k * PERIOD_PX // n, (k + 1) * PERIOD_PX // n
-
-
-def _cell(at: int, n: int) -> int:
-    """The cell that holds a lattice coordinate."""
-    return -(-(at + 1) * n // PERIOD_PX) - 1
-
-
-def _run(first: int, count: int, each: int, n: int) -> tuple[int, int]:
-    """The ends of a multiple of `each` whole cells, of about `count` pixels from its first on."""
-    k, many = _cell(first, n), each * max(1, round(count * n / PERIOD_PX / each))
-    return k * PERIOD_PX // n, (k + many) * PERIOD_PX // n
+        return known
 
 
 def ready(learner: Learner) -> Learner:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 import numpy as np
 
+from carbonmap.blending import Shares
 from carbonmap.grid import Grid
 from carbonmap.types import Bands, Bool, Floats, Raster
 
@@ -78,7 +80,38 @@ class Generative(Model, Protocol):
 
 @runtime_checkable
 class Windowed(Protocol):
-    """A model that computes whole cells of its lattice, however little of one is asked for."""
+    """A model that sees windows of its lattice, each of which gives a share to its neighbours'
+    pixels: so a large map computes every window once, and adds up what tiles give each other.
+    """
+
+    @property
+    def reach(self) -> int:
+        """Pixels beyond a tile of whole cells to which its windows give a share."""
+
+    @property
+    def quantum(self) -> float:
+        """Of the densities that it shares, Mg C/ha."""
+
+    def shares(
+        self, layers: Bands, grid: Grid, count: int, wanted: Bool | None = None
+    ) -> Iterator[Shares]:
+        """What the windows of a tile's cells give to its pixels and to those around it.
+
+        The shares of all tiles that touch a pixel add up to what `Generative.draws` has there.
+
+        Args:
+            layers: as for `Model.predict`.
+            grid: the tile's own; where it cuts a cell, no other tile may hold the rest.
+            count: of draws; one suffices of a model whose draws are all alike.
+            wanted: pixels that are asked for, of the tile and `reach` around it. None asks for all.
+
+        Yields:
+            Strips of rows of ``grid.padded(reach)``, from the top; rows that nothing is given to
+            may be left out.
+
+        Raises:
+            ModelError: as `Model.predict`.
+        """
 
     def whole_cells(self, grid: Grid) -> Grid:
         """Whole cells from the one that holds a grid's first pixel on, of about the grid's size.

@@ -227,13 +227,19 @@ def write_maps(
     return [p for products in progress.track(done, "writing maps", len(made)) for p in products]
 
 
-def require_space(work: Work, grid: Grid, count: int) -> None:
+def require_space(work: Work, grid: Grid, count: int, more: int = 0) -> None:
     """Refuse a run whose maps the disk cannot hold: tiles, maps and their overviews, twice.
 
     What an interrupted run has finished is there already.
+
+    Args:
+        work: the claimed output.
+        grid: the maps'.
+        count: of maps.
+        more: bytes that the run keeps besides.
     """
     finished = sum(p.stat().st_size for p in work.folder.rglob("*") if p.is_file())
-    needed = int(2.7 * BYTES_PER_PIXEL * grid.size * count) - finished
+    needed = int(2.7 * BYTES_PER_PIXEL * grid.size * count) + more - finished
     files.require_space(work.mark, max(needed, 0))
 
 

@@ -6,7 +6,7 @@ import dataclasses
 import itertools
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +14,7 @@ import numpy as np
 import shapely
 import xarray as xr
 
-from carbonmap import applicability
+from carbonmap import applicability, summaries
 from carbonmap.checkpoint import Checkpoint
 from carbonmap.coverage import polygon_coverage
 from carbonmap.errors import MissingInput, ModelError
@@ -23,15 +23,17 @@ from carbonmap.grid import Grid
 from carbonmap.io import files, maps, output
 from carbonmap.io.cog import Layer
 from carbonmap.io.maps import DENSITY_UNITS, MapFile
-from carbonmap.io.output import Existing
+from carbonmap.io.output import Existing, Work
+from carbonmap.models.protocol import Windowed
 from carbonmap.project import Project
 from carbonmap.stages import common, drawing, scope
 from carbonmap.stages import region as region_
-from carbonmap.stages.common import Report
+from carbonmap.stages.common import Report, Written
 from carbonmap.stages.drawing import Drawn
 from carbonmap.stages.mask import check_mask, read_forest
+from carbonmap.stages.sharing import Asked, Sharing
 from carbonmap.tiles import Tile
-from carbonmap.types import Bool, Json, Raster
+from carbonmap.types import Bool, Floats, Json, Raster
 
 NAME = "carbon_density"
 
@@ -68,15 +70,26 @@ class Job:
     mask: Path | None
     outline: shapely.Geometry | None
 
-    def density(self, tile: Tile) -> Raster | None:
-        """Mg C/ha of a tile; None where the map has no data at all."""
-        wanted = self._wanted(tile.grid)
+    def density(self, tile: Tile) -> dict[str, Raster] | None:
+        """Mg C/ha of a tile, by a model that has no windows; None where the map has no data."""
+        if (asked := self.asked(tile)) is None:
+            return None
+        found = self.loaded.model.predict(asked[0], tile.grid)
+        out = np.where(asked[1], found, np.float32(np.nan))
+        return {NAME: out} if np.isfinite(out).any() else None
+
+    def asked(self, tile: Tile, reach: int = 0) -> Asked | None:
+        """A tile's layers, and the pixels of it and `reach` around it that the map is meant for."""
+        area = tile.grid.padded(reach)
+        held = area.intersection(self.grid)
+        assert held is not None  # a tile lies in its region
+        wanted = np.zeros(area.shape, dtype=bool)
+        wanted[area.roi_of(held)] = self._wanted(held)
         if not wanted.any():
             return None
         model = self.loaded.model
         layers = scope.read_layers(self.stack, self.grid, tile.grid, model.layers, model.halo)
-        out = np.where(wanted, model.predict(layers, tile.grid), np.float32(np.nan))
-        return out if np.isfinite(out).any() else None
+        return layers, wanted
 
     def unlike(self, ranges: applicability.Ranges) -> dict[str, float]:
         """Share of pixels, in windows all over the region, beyond what the model learned."""
@@ -189,20 +202,11 @@ def _one_map(
     with output.claim(maps.mark_of(final), origin, existing) as work:
         if work is None:
             return Report(f"{final} is up to date", {"map": str(final), "state": "up to date"})
-        common.require_space(work, grid, 1)
         boxed = project.find_region(region).is_box
         outline = None if boxed else region_.outline_of(project, region)
         job = Job(stack, grid, loaded, mask, outline)
         made = _map_file(project, region, grid, day, final, origin, drawn)
-
-        def tile(part: Tile) -> dict[str, Raster] | None:
-            density = job.density(part)
-            return None if density is None else {NAME: density}
-
-        what = f"mapping {day}"
-        written = common.compute_tiles(
-            grid, {NAME: made}, work, tile, what, drawn.workers, drawn.stop
-        )
+        written = _tiles(job, work, {NAME: made}, drawn, day)
         if not written[NAME].sums.count:
             raise MissingInput(
                 f"{final} would be empty: no pixel of {region!r} on {day} has all that the model "
@@ -215,6 +219,28 @@ def _one_map(
         facts["warnings"] = applicability.warnings(facts["outside_learned_range"], ranges)
         work.finish(products, facts)
     return Report(_text(final, facts), {"state": "written", "map": str(final), **facts})
+
+
+def _tiles(
+    job: Job, work: Work, made: Mapping[str, MapFile], drawn: Drawn, day: str
+) -> dict[str, Written]:
+    """Compute and write every tile of the maps, as the model has windows or none."""
+    model, what = job.loaded.model, f"mapping {day}"
+    if not isinstance(model, Windowed):
+        common.require_space(work, job.grid, len(made))
+        return common.compute_tiles(
+            job.grid, made, work, job.density, what, drawn.workers, drawn.stop
+        )
+    count = drawn.told.get("samples", 1)
+    sharing = Sharing(job.grid, work, model, count, list(made), job.asked, _summaries)
+    common.require_space(work, job.grid, len(made), sharing.bytes())
+    sharing.compute(what, drawn.workers, drawn.stop)
+    return common.compute_tiles(job.grid, made, work, sharing.joined, f"joining {day}")
+
+
+def _summaries(draws: Floats) -> dict[str, Raster]:
+    """What each map says of the draws."""
+    return {NAME: summaries.mean(draws)}
 
 
 def _require_scale(stack: xr.Dataset, card: Json, day: str) -> None:

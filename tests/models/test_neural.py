@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
+from carbonmap.blending import FULL, nothing, weights
 from carbonmap.diffusion.noise import field
 from carbonmap.diffusion.spec import DiffusionSpec
 from carbonmap.errors import ModelError
@@ -17,12 +18,14 @@ from carbonmap.grid import Grid
 from carbonmap.learning.diffusion import Diffusion
 from carbonmap.learning.regression import Regression
 from carbonmap.models import neural
-from carbonmap.models.neural import PERIOD_PX, Neural, as_batch, cells, ready, windows
+from carbonmap.models.neural import Neural, as_batch, ready
 from carbonmap.models.protocol import Generative, Model
+from carbonmap.models.windows import PERIOD_PX, cells, windows
 from carbonmap.networks.specs import UnetSpec
 from carbonmap.networks.unet import Unet
 from carbonmap.normalise import Inputs, Normalisation
 from carbonmap.stages.common import TILE_PX
+from carbonmap.tiles import tiles
 from tests import learners
 
 INPUTS = Inputs(("image", "terrain"))
@@ -178,7 +181,7 @@ def test_a_batch_of_fixed_size_changes_a_map_by_rounding_only(make, monkeypatch)
         Neural, "_densities", lambda *a: (sizes.append(len(a[1])), densities(*a))[1]
     )
     np.testing.assert_allclose(one.predict(seen, GRID), want, rtol=0, atol=2e-3)  # found 2e-4
-    count = len(list(windows(GRID, one.tile_px)))
+    count = len(around(one))
     assert count % 3
     assert sizes == [3] * -(-count // 3)
 
@@ -188,14 +191,9 @@ def test_every_pixel_has_one_window_centred_on_its_cell(row, col, height, width)
     grid = Grid("EPSG:32612", 30.0, row, col, height, width)
     count = np.zeros(grid.shape, int)
     for window in windows(grid, 32):
-        count[grid.roi_of(window.part)] += 1
+        count[grid.roi_of(window.cell.intersection(grid))] += 1
         assert window.grid.shape == (32, 32)
-        for first, start, stop in (
-            (window.grid.row, window.part.row, window.part.row + window.part.height),
-            (window.grid.col, window.part.col, window.part.col + window.part.width),
-        ):
-            assert start - first >= 3
-            assert first + 32 - stop >= 3
+        window.grid.roi_of(window.cell.padded(3))  # or it would reach beyond
     assert (count == 1).all()
 
 
@@ -203,7 +201,7 @@ def test_every_pixel_has_one_window_centred_on_its_cell(row, col, height, width)
 def test_the_stages_tiles_are_cut_without_remainder(tile_px):
     assert PERIOD_PX == TILE_PX
     grid = Grid("EPSG:32612", 30.0, row=-PERIOD_PX, col=PERIOD_PX, height=2048, width=10)
-    found = {(w.part.row, w.part.height) for w in windows(grid, tile_px)}
+    found = {(w.cell.row, w.cell.height) for w in windows(grid, tile_px)}
     n = cells(tile_px)
     assert len(found) == 2 * n
     low, high = PERIOD_PX // n, math.ceil(PERIOD_PX / n)
@@ -218,19 +216,32 @@ def test_the_halo_is_just_what_some_tile_needs(tile_px):
     reach = 0
     for at in range(PERIOD_PX):
         place = Grid("EPSG:32612", 30.0, row=at, col=0, height=1, width=1)
-        (window,) = windows(place, tile_px)
-        reach = max(reach, at - window.grid.row, window.grid.row + tile_px - 1 - at)
+        for window in windows(place.padded(one.reach), tile_px):
+            reach = max(reach, at - window.grid.row, window.grid.row + tile_px - 1 - at)
     assert one.halo == reach + INPUTS.halo
 
 
-def test_a_window_sees_its_own_land_and_gives_back_its_middle():
+def around(one, grid=GRID):
+    return list(windows(grid.padded(one.reach), one.tile_px))
+
+
+def test_a_window_sees_its_own_land_and_fades_into_its_neighbours():
     one = echo()
     seen = land(one)
     found = one.predict(seen, GRID)
     blue = seen["blue"][one.halo : -one.halo, one.halo : -one.halo]
     depth = (found / 100 - 1 - (blue - 50) / 30_000) * 100
-    np.testing.assert_allclose(depth, np.round(depth), atol=1e-2)
-    assert set(np.unique(np.round(depth))) == set(range(3, 16))  # the margin, the middle
+    rim = np.minimum(np.arange(32), np.arange(32)[::-1])
+    want, near = np.zeros(GRID.shape), GRID.padded(64)
+    for window in around(one):
+        share = np.zeros(near.shape)
+        share[near.roi_of(window.cell.padded(1))] = weights(window.cell, 1) / FULL
+        own = np.zeros(near.shape)
+        own[near.roi_of(window.grid)] = np.minimum(rim[:, None], rim)
+        want += (share * own)[near.roi_of(GRID)]
+    np.testing.assert_allclose(depth, want, atol=1e-2)
+    assert want.min() > 2
+    assert want.max() == 15
 
 
 def test_noise_belongs_to_place_and_draw():
@@ -238,7 +249,7 @@ def test_noise_belongs_to_place_and_draw():
     drawn = one.draws(land(one), GRID, 3)
     for number in range(3):
         want = (field(GRID, 0, number, "own", channels=1)[0].numpy() / 10).clip(-1, 1)
-        np.testing.assert_allclose(drawn[number], (want + 1) * 100, rtol=1e-6)
+        np.testing.assert_allclose(drawn[number], (want + 1) * 100, rtol=0, atol=one.quantum)
     other = dataclasses.replace(one, seed=1).draws(land(one), GRID, 1)
     assert abs(np.corrcoef(other[0].ravel(), drawn[0].ravel())[0, 1]) < 0.1
 
@@ -260,7 +271,7 @@ def test_a_family_whose_draws_are_alike_is_asked_once(monkeypatch):
     monkeypatch.setattr(type(one.learner), "draw", lambda *a: (asked.append(1), draw(*a))[1])
     seen = land(one)
     found = one.draws(seen, GRID, 3)
-    assert len(asked) == len(list(windows(GRID, 32)))
+    assert len(asked) == len(around(one))
     np.testing.assert_array_equal(found[0], found[2])
     np.testing.assert_array_equal(found[0], one.predict(seen, GRID))
 
@@ -274,6 +285,39 @@ def test_a_pixel_is_unknown_where_a_layer_is_and_nowhere_else():
     want[5, 7] = want[:2] = True
     np.testing.assert_array_equal(np.isnan(one.predict(seen, GRID)), want)
     np.testing.assert_array_equal(np.isnan(one.draws(seen, GRID, 2)), [want, want])
+
+
+@pytest.mark.parametrize("make", [regression, diffusion])
+@pytest.mark.parametrize("tile_px", [16, 32, 96])
+def test_shares_of_tiles_in_any_order_add_up_to_the_map(make, tile_px):
+    one = dataclasses.replace(model(make()), tile_px=tile_px)
+    grid = dataclasses.replace(GRID, row=1000, col=990)  # a corner of four tiles is in it
+    h = one.halo  # nothing is known beyond a region
+    seen = {k: np.pad(v[h:-h, h:-h], h, constant_values=np.nan) for k, v in land(one, grid).items()}
+    seen["nir"][one.halo + 10 : one.halo + 30, one.halo + 30 : one.halo + 44] = np.nan
+    want = one.draws(seen, grid, 2)[: 2 if one.generative else 1]
+    area = grid.padded(one.halo)
+    for order in (1, -1):
+        total = nothing(area, len(want))
+        for tile in list(tiles(grid, PERIOD_PX))[::order]:
+            for strip in one.shares(cut(seen, one, tile.roi), tile.grid, len(want)):
+                total.add(strip)
+        found = total.draws(one.quantum)[:, *area.roi_of(grid)]
+        assert found.tobytes() == want.tobytes()
+    assert np.isnan(want).any(0).sum() == 280
+    inside = total.weights[area.roi_of(grid)]
+    assert set(np.unique(inside)) >= {0, FULL}
+
+
+@pytest.mark.parametrize("make", [regression, diffusion])
+def test_what_is_wanted_does_not_change_what_a_pixel_is(make):
+    one = model(make())
+    seen = land(one)
+    whole = one.predict(seen, GRID)
+    wanted = np.random.default_rng(1).uniform(size=GRID.shape) < 0.002
+    assert 5 < wanted.sum() < 30
+    found = one.predict(seen, GRID, wanted)
+    np.testing.assert_array_equal(found, np.where(wanted, whole, np.nan))
 
 
 def test_windows_without_a_known_pixel_are_skipped(monkeypatch):
@@ -333,4 +377,4 @@ def test_a_tile_that_is_told_to_stop_begins_no_further_window():
     with pytest.raises(CancelledError):
         one.predict(land(one), GRID)
     assert len(seen) == 1
-    assert len(list(windows(GRID, one.tile_px))) > 4
+    assert len(around(one)) > 4

@@ -10,8 +10,9 @@ from torch import nn
 from carbonmap import fields
 from carbonmap.grid import Grid
 from carbonmap.models import neural
-from carbonmap.models.neural import Neural, windows
+from carbonmap.models.neural import Neural
 from carbonmap.models.protocol import Windowed
+from carbonmap.models.windows import PERIOD_PX, cells, windows
 from carbonmap.normalise import Inputs, Normalisation
 from carbonmap.stages import timing
 
@@ -74,7 +75,7 @@ def test_the_time_of_a_tile_is_that_of_its_share_of_the_cells(monkeypatch, tile_
     model, seen = counting(tile_px)
     monkeypatch.setattr(neural, "_fixed", lambda *_: batch)
     found = counted(monkeypatch, model, seen)
-    cell = neural.PERIOD_PX / neural.cells(tile_px)
+    cell = PERIOD_PX / cells(tile_px)
     assert len(seen) % batch == 0
     assert found == pytest.approx((256 / cell) ** 2, rel=0.03)  # a cell is whole pixels
 
@@ -100,11 +101,11 @@ def test_on_a_cpu_the_cells_are_about_as_large_as_the_land_that_was_chosen(tile_
     assert isinstance(model, Windowed)
     found = model.whole_cells(PART)
     assert found.intersection(PART[:1, :1]) == PART[:1, :1]
-    (first, *_), cell = windows(PART, tile_px), neural.PERIOD_PX / neural.cells(tile_px)
-    assert (first.part.row, first.part.col) == (PART.row, PART.col)
+    (first, *_), cell = windows(PART, tile_px), PERIOD_PX / cells(tile_px)
+    assert (first.cell.row, first.cell.col) == (found.row, found.col)
     for edge in found.shape:
         assert abs(edge - 256) <= max(cell / 2 + 1, cell - 256 + 1)
-    parts = [w.part for w in windows(found, tile_px)]
+    parts = [w.cell for w in windows(found, tile_px)]
     assert {p.height for p in parts} | {p.width for p in parts} <= {int(cell), int(cell) + 1}
 
 
