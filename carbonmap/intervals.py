@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
 from carbonmap.errors import ModelError
+from carbonmap.summaries import deviation, mean
 from carbonmap.types import Bool, Floats, Json
 
 LEVEL = 0.9
 """Share of the truth that an interval is to hold."""
+
+QUANTILES_FROM = 32
+"""Draws from which an interval follows their quantiles, so that it may be longer on one side: of
+fewer the outermost ones would decide."""
 
 
 def interval(draws: Floats, level: float = LEVEL) -> tuple[Floats, Floats]:
@@ -40,6 +46,45 @@ def interval(draws: Floats, level: float = LEVEL) -> tuple[Floats, Floats]:
         )
     low, high = np.quantile(draws, [(1 - level) / 2, (1 + level) / 2], axis=0, method="weibull")
     return low, high
+
+
+LEAST_REACH = 1.0
+"""Mg C/ha, of draws that all but agree, as on bare land: a plot is not known better, and without a
+floor those few pixels where all draws are wrong alike would have no interval, whatever k
+(the β of normalised scores: Papadopoulos et al. 2008)."""
+
+
+class Sides(NamedTuple):
+    """The mean of some draws and how far they reach to either side of it, Mg C/ha.
+
+    An interval is ``mean − k · below`` to ``mean + k · above``, k found by `calibrate`.
+    """
+
+    mean: Floats
+    below: Floats
+    above: Floats
+
+    def bounds(self, k: float | Floats) -> tuple[Floats, Floats]:
+        """Lower bound, never less than no carbon, and upper bound; one k, or one a pixel."""
+        return np.maximum(self.mean - k * self.below, 0), self.mean + k * self.above
+
+    def towards(self, truth: Floats) -> Floats:
+        """The reach on the side on which the truth lies."""
+        return np.where(truth < self.mean, self.below, self.above)
+
+
+def sides(draws: Floats) -> Sides:
+    """Mean and reach of draws, ``(draw, …)``: of `QUANTILES_FROM` draws or more to the ends of
+    their own interval, of fewer one standard deviation either way; `LEAST_REACH` at least.
+    """
+    middle = mean(draws)
+    if len(draws) >= QUANTILES_FROM:
+        low, high = interval(draws)
+        below, above = middle - low, high - middle
+    else:
+        below = above = deviation(draws) if len(draws) > 1 else np.zeros_like(middle)
+    least = np.float32(LEAST_REACH)
+    return Sides(middle, *(np.maximum(side.astype(np.float32), least) for side in (below, above)))
 
 
 @dataclass(frozen=True)
@@ -85,6 +130,8 @@ def coverage(low: Floats, high: Floats, truth: Floats) -> Coverage:
 
 def calibrate(mean: Floats, spread: Floats, truth: Floats, level: float = LEVEL) -> float:
     """The least k with which ``mean ± k · spread`` holds a share of the truths given.
+
+    Of draws that reach further to one side than to the other, the spread is that towards the truth.
 
     To be found on validation pixels and judged on others (split conformal regression with a
     normalised score: Lei et al. 2018; without their + 1, as pixels are not independent

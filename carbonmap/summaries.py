@@ -16,6 +16,15 @@ def mean(draws: Floats) -> Raster:
     return (_total(draws) / len(draws)).astype(np.float32)
 
 
+def deviation(draws: Floats) -> Raster:
+    """Standard deviation of two draws or more about their mean, ``/ (K − 1)``, float32."""
+    middle = _total(draws) / len(draws)
+    total = np.zeros(middle.shape)
+    for one in draws:
+        total += (one - middle) ** 2
+    return np.sqrt(total / (len(draws) - 1)).astype(np.float32)
+
+
 def _total(draws: Floats) -> Floats:
     total = np.zeros(draws.shape[1:])
     for one in draws:

@@ -5,7 +5,16 @@ import pytest
 from scipy.stats import norm
 
 from carbonmap.errors import ModelError
-from carbonmap.intervals import Coverage, calibrate, coverage, interval, within
+from carbonmap.intervals import (
+    LEAST_REACH,
+    Coverage,
+    Sides,
+    calibrate,
+    coverage,
+    interval,
+    sides,
+    within,
+)
 
 
 @pytest.mark.parametrize(("members", "ranks"), [(19, (0, 18)), (39, (1, 37)), (59, (2, 56))])
@@ -75,3 +84,44 @@ def test_pixels_on_which_all_draws_agree_are_held_if_they_are_right():
 def test_nothing_to_calibrate_on_is_refused():
     with pytest.raises(ModelError, match="validation labels"):
         calibrate(np.zeros(3), np.ones(3), np.full(3, np.nan))
+
+
+def test_few_draws_reach_one_deviation_either_way_and_many_to_their_quantiles():
+    draws = np.random.default_rng(0).gamma(1.5, 40, (40, 6, 5))
+    few, many = sides(draws[:31]), sides(draws)
+    np.testing.assert_allclose(few.mean, draws[:31].mean(0), rtol=1e-6)
+    np.testing.assert_allclose(few.below, draws[:31].std(0, ddof=1), rtol=1e-6)
+    np.testing.assert_array_equal(few.below, few.above)
+    low, high = interval(draws)
+    np.testing.assert_allclose(many.mean - many.below, low, rtol=1e-5, atol=1e-4)
+    np.testing.assert_allclose(many.mean + many.above, high, rtol=1e-5)
+    assert many.above.mean() > 1.5 * many.below.mean()  # carbon is skewed
+    alike = sides(np.tile(draws[0], (4, 1, 1)))
+    np.testing.assert_array_equal([alike.below, alike.above], LEAST_REACH)
+
+
+def test_bounds_reach_k_times_as_far_but_never_below_no_carbon():
+    held = Sides(np.array([10.0, 10]), np.array([2.0, 8]), np.array([3.0, 4]))
+    low, high = held.bounds(2)
+    assert (low.tolist(), high.tolist()) == ([6, 0], [16, 18])
+    low, high = held.bounds(np.array([1.0, 0.5]))
+    assert (low.tolist(), high.tolist()) == ([8, 6], [13, 12])
+
+
+def test_the_reach_towards_a_truth_is_that_of_its_side():
+    held = Sides(np.full(3, 10.0), np.full(3, 2.0), np.full(3, 3.0))
+    assert held.towards(np.array([9.0, 10, 11])).tolist() == [2, 3, 3]
+
+
+@pytest.mark.parametrize("members", [8, 32])
+def test_a_k_found_on_one_half_of_skewed_truths_holds_its_share_of_the_other(members):
+    """Draws that are too narrow by half, as an undertrained sampler's are."""
+    rng = np.random.default_rng(members)
+    centre = 100 + rng.gamma(4, 20, 40_000)
+    truth = centre + 20 * (rng.gamma(2, 1, centre.size) - 2)
+    draws = centre + 10 * (rng.gamma(2, 1, (members, centre.size)) - 2)
+    held, half = sides(draws), np.arange(centre.size) % 2 == 0
+    k = calibrate(held.mean[half], held.towards(truth)[half], truth[half])
+    assert k > 1.2
+    low, high = held.bounds(k)
+    assert coverage(low[~half], high[~half], truth[~half]).share == pytest.approx(0.9, abs=0.01)

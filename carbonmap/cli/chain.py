@@ -1,4 +1,4 @@
-"""Commands that make maps: build-labels, mask, predict, evaluate.
+"""Commands that make labels and masks: build-labels, mask.
 
 Each stage is imported by the command that runs it, since some take a second to load.
 """
@@ -15,7 +15,6 @@ from carbonmap.cli.group import main
 from carbonmap.cli.options import (
     PATH,
     ProjectCommand,
-    dates_option,
     existing,
     json_option,
     mask_option,
@@ -184,89 +183,3 @@ def parse_codes(text: str) -> list[int]:
         raise ConfigError(
             f"--forest-classes {text!r} are not whole numbers; write 41,42,43"
         ) from None
-
-
-@main.command(cls=ProjectCommand)
-@click.option("--model", type=PATH, required=True, help="Folder of a trained model.")
-@click.option(
-    "--samples",
-    type=int,
-    metavar="N",
-    help="Of a network that draws: draws whose mean is the map; by default the model's own.",
-)
-@click.option(
-    "--steps", type=int, metavar="N", help="Of a diffusion's sampler; the model's own by default."
-)
-@click.option(
-    "--device",
-    metavar="NAME",
-    help="That a network computes on: cpu (default), cuda, cuda:1, or auto.",
-)
-@region_option
-@dates_option
-@mask_option
-@output_option("maps", "Folder for the maps.")
-@overwrite_option
-@json_option
-@with_project()
-def predict(
-    project: Project,
-    model: Path,
-    samples: int | None,
-    steps: int | None,
-    device: str | None,
-    region: str | None,
-    dates: str,
-    mask: Path | None,
-    out: Path,
-    overwrite: bool,
-    as_json: bool,
-) -> None:
-    """Map carbon density, Mg C/ha, for every date: REGION_YYYY-MM_carbon_density.tif."""
-    from carbonmap.stages import predict as predict_
-
-    name, grid = region_.region_of(project, region)
-    periods, rule = parse_periods(dates), existing(overwrite)
-    report = predict_.predict(
-        project,
-        name,
-        grid,
-        periods,
-        model,
-        out,
-        mask=mask,
-        existing=rule,
-        samples=samples,
-        steps=steps,
-        device=device,
-    )
-    show(report, as_json)
-
-
-@main.command(cls=ProjectCommand)
-@click.argument("maps", metavar="MAP", type=PATH)
-@click.option("--truth", type=PATH, required=True, help="Folder of labels, or a density raster.")
-@click.option("--model", type=PATH, help="Model folder, where it is not where the map says.")
-@mask_option
-@output_option("evaluation", "Folder for the report and its figure.")
-@overwrite_option
-@json_option
-@with_project()
-def evaluate(
-    project: Project,
-    maps: Path,
-    truth: Path,
-    model: Path | None,
-    mask: Path | None,
-    out: Path,
-    overwrite: bool,
-    as_json: bool,
-) -> None:
-    """Compare a MAP (or a folder of maps) with labels: held-out blocks first."""
-    from carbonmap.stages import evaluate as evaluate_
-
-    rule = existing(overwrite)
-    show(
-        evaluate_.evaluate(project, maps, truth, out, model=model, mask=mask, existing=rule),
-        as_json,
-    )

@@ -11,6 +11,7 @@ from carbonmap import checkpoint
 from carbonmap.checkpoint import Checkpoint
 from carbonmap.cores import cpu_threads
 from carbonmap.errors import ModelError
+from carbonmap.io import files
 from carbonmap.stages import common
 from carbonmap.types import Json
 
@@ -26,6 +27,8 @@ class Drawn:
         workers: tiles at a time. A network computes the windows of all tiles side by side: one
             more tile that is being read is enough, and others would only take memory.
         stop: ends the tiles under way at their next window; None where a tile takes seconds.
+        interval: what `calibrate` found of draws made so; None where nobody did, or of other
+            weights.
     """
 
     loaded: Checkpoint
@@ -33,11 +36,18 @@ class Drawn:
     told: Json = field(default_factory=dict)
     workers: int = common.WORKERS
     stop: Callable[[], None] | None = None
+    interval: Json | None = None
+
+    @property
+    def samples(self) -> int:
+        """Draws of a map; 1 of a model whose maps are all alike."""
+        return int(self.told.get("samples", 1))
 
     @property
     def origin(self) -> Json:
         """What belongs to the origin of a map: another value makes another map."""
-        return {"drawing": self.told} if self.told else {}
+        found = {} if self.interval is None else {"interval": self.interval["k"]}
+        return ({"drawing": self.told} if self.told else {}) | found
 
     @property
     def tags(self) -> dict[str, str]:
@@ -79,7 +89,25 @@ def drawn(
     assert isinstance(loaded.model, Neural)  # what `checkpoint.load` makes of such a card
     model = drawing.redrawn(loaded.model, samples, steps, device)
     changed = dataclasses.replace(loaded, model=model)
-    return Drawn(changed, folder, drawing.drawing(model), stop=model.stop.set)
+    told = drawing.drawing(model)
+    found = _interval(folder, told, loaded.sha256)
+    return Drawn(changed, folder, told, stop=model.stop.set, interval=found)
+
+
+def interval_mark(folder: Path, told: Json) -> Path:
+    """Where `calibrate` keeps, in a model's folder, what it finds of maps that are drawn so."""
+    steps = told.get("sampler_steps")
+    name = f"interval_{told['samples']}_draws" + (f"_{steps}_steps" if steps else "")
+    return folder / f"{name}.json"
+
+
+def _interval(folder: Path, told: Json, sha256: str) -> Json | None:
+    """What `calibrate` found of a model's own weights."""
+    if told.get("samples", 1) < 2:
+        return None
+    held = files.read_json(interval_mark(folder, told)) or {}
+    known = held.get("origin", {}).get("model") == sha256
+    return held["report"] if known else None
 
 
 def estimate(told: Json) -> str:

@@ -8,34 +8,34 @@ import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import shapely
 import xarray as xr
 
-from carbonmap import applicability, summaries
+from carbonmap import applicability
 from carbonmap.checkpoint import Checkpoint
 from carbonmap.coverage import polygon_coverage
 from carbonmap.errors import MissingInput, ModelError
 from carbonmap.features import FeatureSpec, features_at, valid_pixels
 from carbonmap.grid import Grid
 from carbonmap.io import files, maps, output
-from carbonmap.io.cog import Layer
-from carbonmap.io.maps import DENSITY_UNITS, MapFile
+from carbonmap.io.cog import Sums
+from carbonmap.io.maps import MapFile
 from carbonmap.io.output import Existing, Work
 from carbonmap.models.protocol import Windowed
 from carbonmap.project import Project
-from carbonmap.stages import common, drawing, scope
+from carbonmap.stages import common, drawing, products, scope
 from carbonmap.stages import region as region_
 from carbonmap.stages.common import Report, Written
 from carbonmap.stages.drawing import Drawn
 from carbonmap.stages.mask import check_mask, read_forest
+from carbonmap.stages.products import NAME
 from carbonmap.stages.sharing import Asked, Sharing
 from carbonmap.tiles import Tile
-from carbonmap.types import Bool, Floats, Json, Raster
-
-NAME = "carbon_density"
+from carbonmap.types import Bool, Json, Raster
 
 IN_BOUNDARY = 0.5
 """Least share of a pixel inside the region's boundary for it to be on the map: the neighbour's map
@@ -191,6 +191,7 @@ def _one_map(
         "stage": "predict",
         "region": region_.region_json(project, region, grid),
         "date": day,
+        "maps": products.names(drawn),
         "model": loaded.sha256,
         "mask": files.sha256(mask) if mask else None,
         "style_range_mg_c_ha": list(project.output.style_range_mg_c_ha),
@@ -205,19 +206,22 @@ def _one_map(
         boxed = project.find_region(region).is_box
         outline = None if boxed else region_.outline_of(project, region)
         job = Job(stack, grid, loaded, mask, outline)
-        made = _map_file(project, region, grid, day, final, origin, drawn)
-        written = _tiles(job, work, {NAME: made}, drawn, day)
+        made = products.map_files(project, region, grid, day, out, origin, drawn)
+        written = _tiles(job, work, made, drawn, day)
         if not written[NAME].sums.count:
             raise MissingInput(
                 f"{final} would be empty: no pixel of {region!r} on {day} has all that the model "
                 f"reads ({', '.join(loaded.model.layers)}) inside mask and boundary"
             )
-        products = common.write_maps(grid, {NAME: made}, work, written, project.output.threads)
-        facts = _facts(made, written[NAME], drawn, boxed, mask)
+        paths = common.write_maps(grid, made, work, written, project.output.threads)
+        others = [name for name in made if name != NAME]
+        paths += [maps.write_sidecar(made[n], written[n].sums, origin) for n in others]
+        facts = _facts(made[NAME], written[NAME], drawn, boxed, mask)
+        facts["others"] = {n: _other(made[n], written[n].sums) for n in others}
         ranges = loaded.card["feature_ranges"]
         facts["outside_learned_range"] = job.unlike(ranges)
         facts["warnings"] = applicability.warnings(facts["outside_learned_range"], ranges)
-        work.finish(products, facts)
+        work.finish(paths, facts)
     return Report(_text(final, facts), {"state": "written", "map": str(final), **facts})
 
 
@@ -231,16 +235,11 @@ def _tiles(
         return common.compute_tiles(
             job.grid, made, work, job.density, what, drawn.workers, drawn.stop
         )
-    count = drawn.told.get("samples", 1)
-    sharing = Sharing(job.grid, work, model, count, list(made), job.asked, _summaries)
+    told = partial(products.summarise, drawn)
+    sharing = Sharing(job.grid, work, model, drawn.samples, list(made), job.asked, told)
     common.require_space(work, job.grid, len(made), sharing.bytes())
     sharing.compute(what, drawn.workers, drawn.stop)
     return common.compute_tiles(job.grid, made, work, sharing.joined, f"joining {day}")
-
-
-def _summaries(draws: Floats) -> dict[str, Raster]:
-    """What each map says of the draws."""
-    return {NAME: summaries.mean(draws)}
 
 
 def _require_scale(stack: xr.Dataset, card: Json, day: str) -> None:
@@ -258,30 +257,6 @@ def _require_scale(stack: xr.Dataset, card: Json, day: str) -> None:
             f"it "
             f"with the model's"
         )
-
-
-def _map_file(
-    project: Project,
-    region: str,
-    grid: Grid,
-    day: str,
-    final: Path,
-    origin: Json,
-    drawn: Drawn,
-) -> MapFile:
-    loaded = drawn.loaded
-    pools = loaded.card["pools"]
-    tags = common.provenance(
-        origin,
-        region=region,
-        profile=loaded.card["profile"],
-        pools=pools,
-        model=loaded.card["kind"],
-        model_sha256=loaded.sha256,
-        **drawn.tags,
-    )
-    layer = Layer(NAME, f"carbon density: {pools}", DENSITY_UNITS)
-    return MapFile(final, grid, layer, tags, day[:7], project.output.style_range_mg_c_ha)
 
 
 def _facts(
@@ -306,6 +281,11 @@ def _facts(
     }
 
 
+def _other(made: MapFile, sums: Sums) -> Json:
+    """A map that goes with the densities, in short."""
+    return {"map": made.final.name, "mean_mg_c_ha": sums.total / sums.count}
+
+
 def _seen_from(folder: Path, model_folder: Path) -> str:
     """Where the model is as seen from the map, so that a project can be moved."""
     try:
@@ -322,11 +302,11 @@ def _text(final: Path, facts: Json) -> str:
             f"the densest label that the model learned is {highest:.1f} Mg C/ha; what lies far "
             f"above it is extrapolated"
         )
-    return "\n  warning: ".join(
-        [
-            f"{final}: {valid['count']:,} pixels ({facts['area_share']:.1%} of the region's grid), "
-            f"{valid['min']:.1f} to {valid['max']:.1f} Mg C/ha, {facts['t_c']:,.0f} t C "
-            f"({facts['note']}; {drawing.estimate(facts)}, without an interval)",
-            *warnings,
-        ]
-    )
+    lines = [
+        f"{final}: {valid['count']:,} pixels ({facts['area_share']:.1%} of the region's grid), "
+        f"{valid['min']:.1f} to {valid['max']:.1f} Mg C/ha, {facts['t_c']:,.0f} t C "
+        f"({facts['note']}; {drawing.estimate(facts)}, without an interval)",
+        *products.lines(facts),
+        *(f"warning: {warning}" for warning in warnings),
+    ]
+    return "\n  ".join(lines)

@@ -18,7 +18,10 @@ from carbonmap.stages import scope
 
 INPUTS = Inputs(("image", "terrain"))
 
-SAME = ("profile", "pools", "image_scale", "label_range_mg_c_ha", "split")
+SAME = (
+    "profile", "pools", "image_scale", "label_range_mg_c_ha", "split", "inputs", "mask",
+    "min_coverage",
+)  # fmt: skip
 """What `train` adds to any model's card."""
 
 

@@ -13,6 +13,7 @@ from carbonmap import fields
 from carbonmap.classes import Dummy
 from carbonmap.errors import ModelError
 from carbonmap.grid import Grid
+from carbonmap.intervals import LEAST_REACH
 from carbonmap.io import files
 from carbonmap.splits import Role, SplitSpec, assign_blocks
 from carbonmap.stages import timing
@@ -113,7 +114,7 @@ def test_a_perfect_samplers_figures_are_the_closed_forms():
     held = found["interval"]
     assert held["coverage"] == pytest.approx(0.9, abs=0.006)
     assert held["effective_pixels"] > 1000
-    assert held["k"] == pytest.approx([1.7, 1.7], abs=0.05)  # t with 31 degrees, × √(1 + 1/32)
+    assert held["k"] == pytest.approx([0.97, 0.97], abs=0.03)  # 32 draws' own hold 90.8 %
     assert found["one"]["rmse_bootstrap"]["value"] == pytest.approx(one, rel=1e-9)
     assert found["mean"]["rmse_bootstrap"]["value"] == pytest.approx(few, rel=1e-6)
 
@@ -202,11 +203,11 @@ def test_one_block_held_out_has_no_k_and_says_why():
     assert "one block" in found["interval"]["why"]
 
 
-def test_draws_that_agree_have_no_k_and_say_why():
-    found, _ = judged(Perfect(0.0), draws=8)
-    assert found["interval"]["k"] is None
-    assert "agree" in found["interval"]["why"]
-    assert "coverage" not in found["interval"]
+def test_draws_that_agree_reach_as_far_as_they_err_in_units_of_the_least_reach():
+    found, verdict = judged(Perfect(0.0), draws=8)
+    error = np.abs(verdict.pixels.column("truth") - verdict.pixels.column("mean"))
+    want = np.quantile(error, 0.9) / LEAST_REACH
+    assert found["interval"]["k"] == pytest.approx([want, want], rel=0.05)
 
 
 def test_a_model_of_which_no_held_out_pixel_is_known_is_refused_by_name():
@@ -232,7 +233,7 @@ def test_pixels_in_strips_have_the_figures_of_their_draws(monkeypatch):
     np.testing.assert_array_equal(whole.column("one"), drawn[0])
     np.testing.assert_allclose(whole.column("few"), drawn[:8].mean(0))
     np.testing.assert_allclose(whole.column("mean"), drawn.mean(0))
-    np.testing.assert_allclose(whole.column("spread"), drawn.std(0, ddof=1))
+    np.testing.assert_allclose(whole.column("below"), drawn.std(0, ddof=1))
 
 
 def test_what_is_kept_of_a_tiles_draws_takes_little_memory_besides_them(monkeypatch):
@@ -242,7 +243,7 @@ def test_what_is_kept_of_a_tiles_draws_takes_little_memory_besides_them(monkeypa
     truth = drawn_at(GRID, 0).astype(np.float32)
     tracemalloc.start()
     try:
-        held = judge._pixels(drawn, truth, GRID, land)
+        held = judge.pixels_of(drawn, truth, GRID, land)
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()

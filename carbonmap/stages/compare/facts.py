@@ -54,23 +54,23 @@ def _judged(facts: Json, pixels: Pixels, map_: str) -> Json:
 
 
 def interval_facts(pixels: Pixels) -> Json:
-    """How many truths ``mean ± k SD`` holds, k found on one half of the held-out blocks.
+    """How many truths an interval of k times the draws' own reach holds; k of one half each.
 
     Each half is judged by the k of the other, so that no pixel has helped to find its own bounds.
     """
     halves = pixels.halves
     if not halves.any():
         return {"k": None, "why": "one block is held out, and k needs another to be found on"}
-    mean, spread, truth = (pixels.column(name) for name in ("mean", "spread", "truth"))
-    low, high = np.full(len(truth), np.nan), np.full(len(truth), np.nan)
+    known, truth = pixels.sides, pixels.column("truth")
+    reach, k = known.towards(truth), np.full(len(truth), np.nan)
     found = []
     try:
         for half in (halves, ~halves):
-            k = calibrate(mean[half], spread[half], truth[half])
-            found.append(k)
-            low[~half], high[~half] = (mean - k * spread)[~half], (mean + k * spread)[~half]
+            found.append(calibrate(known.mean[half], reach[half], truth[half]))
+            k[~half] = found[-1]
     except ModelError as error:
         return {"k": None, "why": str(error)}
+    low, high = known.bounds(k)
     return {"k": found, **_told(pixels, coverage(low, high, truth), within(low, high, truth))}
 
 

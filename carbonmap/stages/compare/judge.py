@@ -13,12 +13,14 @@ from carbonmap.classes import DENSITY_EDGES, Classes, Dummy, class_errors
 from carbonmap.ensembles import Scores, scores
 from carbonmap.errors import ModelError
 from carbonmap.grid import Grid
+from carbonmap.intervals import Sides, sides
 from carbonmap.metrics import SSIM_RADIUS, Errors
 from carbonmap.models.protocol import Model, maps
-from carbonmap.splits import Role
+from carbonmap.splits import Role, assign_blocks
 from carbonmap.stages import scope
 from carbonmap.stages.common import TILE_PX
 from carbonmap.stages.comparison import CORE, Judged, judged
+from carbonmap.stages.job import Job, label_scale
 from carbonmap.stages.sampler import Sampler
 from carbonmap.tiles import Tile, tiles
 from carbonmap.types import Bands, Bool, Floats, Ints, Raster
@@ -35,15 +37,15 @@ MOST_DRAWS = 256
 """Memory is a tile's draws: so many of 1034² pixels take 1.1 GB."""
 
 KEPT_PX = 300_000
-"""Held-out pixels that are kept at most, by which intervals are found and judged: 22 MB."""
+"""Held-out pixels that are kept at most, by which intervals are found and judged: 24 MB."""
 
 STRIP = 1 << 22
 """Values of a tile's draws that are scored at a time: as doubles they take 34 MB."""
 
-COLUMNS = ("lot", "row", "col", "part", "one", "few", "mean", "spread", "truth")
+COLUMNS = ("lot", "row", "col", "part", "one", "few", "mean", "below", "above", "truth")
 """Of `Pixels.table`: lot, row and column of the block by which errors are told, block of the split
-by which the pixel's stand was held out, one map, mean of `MEAN_OF`, mean and standard deviation of
-all, and truth."""
+by which the pixel's stand was held out, one map, mean of `MEAN_OF`, mean of all and how far they
+reach to either side (`intervals.sides`), and truth."""
 
 
 @dataclass(frozen=True)
@@ -84,6 +86,13 @@ class Ground:
                     yield wide, layers, truth
 
 
+def ground_of(job: Job) -> Ground:
+    """The land that a job holds out."""
+    stands, sampler = job.split()
+    blocks = assign_blocks(list(stands.geometry), job.project.model.split, job.grid.anchor)
+    return Ground(sampler, job.stacks, label_scale(job.labels), blocks, learned_mean(sampler))
+
+
 def learned_mean(sampler: Sampler) -> Dummy:
     """The mean label of the training stands: the map of a model that has learned nothing else."""
     total = Dummy()
@@ -117,6 +126,11 @@ class Pixels:
     def column(self, name: str) -> Floats:
         """One of the `COLUMNS`."""
         return self.table[:, COLUMNS.index(name)]
+
+    @property
+    def sides(self) -> Sides:
+        """Of all draws."""
+        return Sides(*(self.column(name) for name in Sides._fields))
 
     @property
     def blocks(self) -> Ints:
@@ -222,7 +236,7 @@ def _verdict(drawn: Floats, truth: Raster, wide: Grid, ground: Ground) -> Verdic
         class_errors(inner, true),
         class_errors(inner, true, by=inner),
         ground.dummy.errors(true),
-        _pixels(drawn[:, *CORE], true, wide.padded(-SSIM_RADIUS), ground),
+        pixels_of(drawn[:, *CORE], true, wide.padded(-SSIM_RADIUS), ground),
     )
 
 
@@ -238,7 +252,7 @@ def _at_a_time(part: Floats) -> int:
     return max(1, STRIP // part.size)
 
 
-def _pixels(drawn: Floats, truth: Raster, part: Grid, ground: Ground) -> Pixels:
+def pixels_of(drawn: Floats, truth: Raster, part: Grid, ground: Ground) -> Pixels:
     """Those of a tile's pixels that can be among the ones kept."""
     known = np.isfinite(truth) & np.isfinite(drawn.mean(0))
     lots = fields.uniform(*fields.places(part), fields.field_key(0, "kept"))[known]
@@ -258,11 +272,10 @@ def _pixels(drawn: Floats, truth: Raster, part: Grid, ground: Ground) -> Pixels:
 
 def _told(drawn: Floats, row: Ints, col: Ints) -> dict[str, Floats]:
     """Of the draws of some pixels, strip by strip."""
-    names, most = ("one", "few", "mean", "spread"), _at_a_time(drawn[:, 0, 0])
+    names, most = ("one", "few", *Sides._fields), _at_a_time(drawn[:, 0, 0])
     found = np.empty((len(names), len(row)))
     for start in range(0, len(row), most):
         some = slice(start, start + most)
         x = drawn[:, row[some], col[some]].astype(np.float64)
-        spread = x.std(0, ddof=1) if len(x) > 1 else np.zeros(x.shape[1])
-        found[:, some] = x[0], x[:MEAN_OF].mean(0), x.mean(0), spread
+        found[:, some] = x[0], x[:MEAN_OF].mean(0), *sides(x)
     return dict(zip(names, found, strict=True))

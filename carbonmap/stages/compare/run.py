@@ -17,7 +17,7 @@ from carbonmap.io import figures, files, output
 from carbonmap.io.output import Existing, Work
 from carbonmap.models.protocol import maps
 from carbonmap.project import NETWORKS, Project
-from carbonmap.splits import Role, assign_blocks
+from carbonmap.splits import Role
 from carbonmap.stages import scope, timing
 from carbonmap.stages import train as train_
 from carbonmap.stages.common import Report
@@ -28,11 +28,11 @@ from carbonmap.stages.compare.judge import (
     BLOCK_M,
     MEAN_OF,
     Ground,
+    ground_of,
     judge,
-    learned_mean,
     require_draws,
 )
-from carbonmap.stages.job import Job, job_of, label_scale, require_same, settings_of
+from carbonmap.stages.job import Job, job_of, require_same, settings_of
 from carbonmap.stages.mask import read_forest
 from carbonmap.tiles import Tile
 from carbonmap.types import Json, Raster
@@ -122,7 +122,7 @@ def compare(
         if work is None:
             held = files.read_json(mark) or {}
             return Report(table.markdown(held["report"]), held["report"])
-        ground = _ground(job)
+        ground = ground_of(job)
         renewed = Existing.REFUSE if existing is Existing.REFUSE else Existing.RENEW
         task = Task(job, ground, draws, dates, renewed, device, work, minutes)
         part = timing.spot(ground.sampler, timing.TILE_PX)
@@ -146,12 +146,6 @@ def _device(name: str) -> str:
     from carbonmap.learning import machine
 
     return machine.device_name(name)
-
-
-def _ground(job: Job) -> Ground:
-    stands, sampler = job.split()
-    blocks = assign_blocks(list(stands.geometry), job.project.model.split, job.grid.anchor)
-    return Ground(sampler, job.stacks, label_scale(job.labels), blocks, learned_mean(sampler))
 
 
 def _kind(entry: Entry, job: Job) -> str:

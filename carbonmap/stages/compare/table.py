@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from carbonmap.intervals import QUANTILES_FROM
 from carbonmap.types import Json
 
 HEAD = (
@@ -12,7 +13,7 @@ HEAD = (
 )  # fmt: skip
 
 SAMPLERS = (
-    "model", "CRPS, Mg C/ha", "coverage by rank", "coverage of mean ± k SD", "width, Mg C/ha",
+    "model", "CRPS, Mg C/ha", "coverage by rank", "coverage, calibrated", "width, Mg C/ha",
     "k", "effective pixels", "spread ÷ skill",
 )  # fmt: skip
 
@@ -108,9 +109,9 @@ def _errors_row(name: str, kind: str, e: Json) -> list[str]:
 
 def _samplers(report: Json, drawn: Mapping[str, Json]) -> list[str]:
     text = (
-        f"Of all {report['draws']} draws, their mean and standard deviation (SD); intervals are to "
-        f"hold 90 %. k is found on each half of the held-out blocks of the split and judged on the "
-        f"other. A regression's CRPS is its MAE."
+        f"Of all {report['draws']} draws; intervals are to hold 90 %. Calibrated ones reach k "
+        f"times as far from the mean as {_reach(report['draws'])}; k is found on each half of the "
+        f"held-out blocks of the split and judged on the other. A regression's CRPS is its MAE."
     )
     if report["draws"] < report["least_draws"]:
         text += (
@@ -127,6 +128,13 @@ def _samplers(report: Json, drawn: Mapping[str, Json]) -> list[str]:
                 f"pixels: its coverage is known no better than its ± tells."
             )
     return [_table(SAMPLERS, [_sampler(n, m["judged"]) for n, m in drawn.items()]), text]
+
+
+def _reach(draws: int) -> str:
+    """What `intervals.sides` takes for the draws' own reach, in words."""
+    if draws >= QUANTILES_FROM:
+        return "the draws' own quantiles"
+    return "one standard deviation of the draws"
 
 
 def _sampler(name: str, judged: Json) -> list[str]:

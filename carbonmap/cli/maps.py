@@ -1,0 +1,173 @@
+"""Commands that make maps by a model and judge them: calibrate, predict, evaluate.
+
+Each stage is imported by the command that runs it, since some take a second to load.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from carbonmap.cli.group import main
+from carbonmap.cli.options import (
+    PATH,
+    ProjectCommand,
+    dates_option,
+    existing,
+    json_option,
+    mask_option,
+    options,
+    output_option,
+    overwrite_option,
+    region_option,
+    show,
+    with_project,
+)
+from carbonmap.dates import parse_periods
+from carbonmap.project import Project
+from carbonmap.stages import region as region_
+
+drawing_options = options(
+    click.option("--model", type=PATH, required=True, help="Folder of a trained model."),
+    click.option(
+        "--samples",
+        type=int,
+        metavar="N",
+        help="Of a network that draws: draws whose mean is the map; by default the model's own.",
+    ),
+    click.option(
+        "--steps",
+        type=int,
+        metavar="N",
+        help="Of a diffusion's sampler; the model's own by default.",
+    ),
+    click.option(
+        "--device",
+        metavar="NAME",
+        help="That a network computes on: cpu (default), cuda, cuda:1, or auto.",
+    ),
+)
+
+
+@main.command(cls=ProjectCommand)
+@drawing_options
+@click.option(
+    "--labels", type=PATH, default="labels", show_default=True, help="That the model learned from."
+)
+@region_option
+@dates_option
+@mask_option
+@overwrite_option
+@json_option
+@with_project()
+def calibrate(
+    project: Project,
+    model: Path,
+    samples: int | None,
+    steps: int | None,
+    device: str | None,
+    labels: Path,
+    region: str | None,
+    dates: str,
+    mask: Path | None,
+    overwrite: bool,
+    as_json: bool,
+) -> None:
+    """Find how wide a model's 90 % interval must be, on stands that it never learned from.
+
+    Kept in the model's folder; `predict` with as many draws and steps then maps both ends.
+    """
+    from carbonmap.stages import calibrate as calibrate_
+
+    name, grid = region_.region_of(project, region)
+    report = calibrate_.calibrate(
+        project,
+        name,
+        grid,
+        parse_periods(dates),
+        labels,
+        model,
+        mask=mask,
+        existing=existing(overwrite),
+        samples=samples,
+        steps=steps,
+        device=device,
+    )
+    show(report, as_json)
+
+
+@main.command(cls=ProjectCommand)
+@drawing_options
+@region_option
+@dates_option
+@mask_option
+@output_option("maps", "Folder for the maps.")
+@overwrite_option
+@json_option
+@with_project()
+def predict(
+    project: Project,
+    model: Path,
+    samples: int | None,
+    steps: int | None,
+    device: str | None,
+    region: str | None,
+    dates: str,
+    mask: Path | None,
+    out: Path,
+    overwrite: bool,
+    as_json: bool,
+) -> None:
+    """Map carbon density, Mg C/ha, for every date: REGION_YYYY-MM_carbon_density.tif.
+
+    Of several draws, their standard deviation lies beside it, and the ends of the 90 % interval
+    once `calibrate` has found it.
+    """
+    from carbonmap.stages import predict as predict_
+
+    name, grid = region_.region_of(project, region)
+    periods, rule = parse_periods(dates), existing(overwrite)
+    report = predict_.predict(
+        project,
+        name,
+        grid,
+        periods,
+        model,
+        out,
+        mask=mask,
+        existing=rule,
+        samples=samples,
+        steps=steps,
+        device=device,
+    )
+    show(report, as_json)
+
+
+@main.command(cls=ProjectCommand)
+@click.argument("maps", metavar="MAP", type=PATH)
+@click.option("--truth", type=PATH, required=True, help="Folder of labels, or a density raster.")
+@click.option("--model", type=PATH, help="Model folder, where it is not where the map says.")
+@mask_option
+@output_option("evaluation", "Folder for the report and its figure.")
+@overwrite_option
+@json_option
+@with_project()
+def evaluate(
+    project: Project,
+    maps: Path,
+    truth: Path,
+    model: Path | None,
+    mask: Path | None,
+    out: Path,
+    overwrite: bool,
+    as_json: bool,
+) -> None:
+    """Compare a MAP (or a folder of maps) with labels: held-out blocks first."""
+    from carbonmap.stages import evaluate as evaluate_
+
+    rule = existing(overwrite)
+    show(
+        evaluate_.evaluate(project, maps, truth, out, model=model, mask=mask, existing=rule),
+        as_json,
+    )
