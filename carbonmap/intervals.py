@@ -80,11 +80,14 @@ def sides(draws: Floats) -> Sides:
     middle = mean(draws)
     if len(draws) >= QUANTILES_FROM:
         low, high = interval(draws)
-        below, above = middle - low, high - middle
-    else:
-        below = above = deviation(draws) if len(draws) > 1 else np.zeros_like(middle)
-    least = np.float32(LEAST_REACH)
-    return Sides(middle, *(np.maximum(side.astype(np.float32), least) for side in (below, above)))
+        return Sides(middle, _reach(middle - low), _reach(high - middle))
+    spread = _reach(deviation(draws) if len(draws) > 1 else np.zeros_like(middle))
+    return Sides(middle, spread, spread)
+
+
+def _reach(distance: Floats) -> Floats:
+    reach: Floats = np.maximum(distance, LEAST_REACH).astype(np.float32)
+    return reach
 
 
 @dataclass(frozen=True)

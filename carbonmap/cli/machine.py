@@ -1,4 +1,4 @@
-"""Commands about the machine and whole runs: run, doctor."""
+"""Commands about the machine, whole runs and what they left: run, doctor, info, verify."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ import click
 
 from carbonmap import config, progress
 from carbonmap.cli.group import main
-from carbonmap.cli.options import INCOMPLETE, PATH
+from carbonmap.cli.options import INCOMPLETE, PATH, json_option, show
 from carbonmap.io.output import Existing
-from carbonmap.stages import doctor
+from carbonmap.stages import check, doctor
 
 
 @main.command()
@@ -38,4 +38,26 @@ def doctor_command() -> None:
     checks = doctor.diagnose()
     click.echo(doctor.report(checks))
     if any(check.status == "fail" for check in checks):
+        click.get_current_context().exit(1)
+
+
+@main.command()
+@click.argument("path", type=PATH, default=".")
+@json_option
+def info(path: Path, as_json: bool) -> None:
+    """Say what of PATH, a folder or a map, is complete, by marks and sizes."""
+    show(check.check(path, thorough=False), as_json)
+
+
+@main.command()
+@click.argument("path", type=PATH, default=".")
+@json_option
+def verify(path: Path, as_json: bool) -> None:
+    """Read all that was written at PATH, a folder or a map, and compare it with its hashes.
+
+    Exit code 1 where anything is damaged, unfinished or without its mark.
+    """
+    report = check.check(path, thorough=True)
+    show(report, as_json)
+    if not report.data["whole"]:
         click.get_current_context().exit(1)

@@ -133,11 +133,10 @@ def require_whole(path: Path, *, by_size: bool = False) -> Json:
     files.existing(path, "map")
     held = files.read_json(mark_of(path))
     if held is None:
-        ours = "CARBONMAP_VERSION" in describe(path)["tags"]
         raise MissingInput(
             f"map {str(path)!r} is incomplete (it has no {mark_of(path).name}); run the command "
             f"that makes it to its end"
-            if ours
+            if is_ours(path)
             else f"{str(path)!r} was not made by carbonmap; give a map that its commands wrote"
         )
     if wrong := output.damaged(mark_of(path), by_size=by_size):
@@ -146,6 +145,11 @@ def require_whole(path: Path, *, by_size: bool = False) -> Json:
             f"with --overwrite"
         )
     return held
+
+
+def is_ours(path: Path) -> bool:
+    """Whether a GeoTIFF says that carbonmap made it."""
+    return "CARBONMAP_VERSION" in describe(path)["tags"]
 
 
 def describe(path: Path) -> Json:

@@ -258,6 +258,11 @@ def _journal(folder: Path) -> dict[str, Json]:
     return done
 
 
+def parts_done(folder: Path) -> int:
+    """How many parts work in progress has finished."""
+    return len(_journal(folder))
+
+
 def _owner(folder: Path) -> str:
     try:
         return (folder / "owner").read_text(encoding="utf-8").strip()
