@@ -61,6 +61,7 @@ OWNERS = {
         "checkpoint/",
     ),
     "dask": ("lazy", "stages/"),
+    "distributed": ("stages/cluster", "stages/predict"),
     "tomllib": ("config",),
     "click": ("cli", "cli/"),
     "rich": ("progress",),

@@ -11,10 +11,9 @@ import rasterio
 
 from carbonmap.errors import CorruptData, ModelError
 from carbonmap.models import regressors
-from carbonmap.stages import common, label_report
+from carbonmap.stages import common, label_report, mapping
 from carbonmap.stages import evaluate as evaluate_
 from carbonmap.stages import labels as labels_
-from carbonmap.stages import predict as predict_
 from tests.conftest import FIELDS, MAP, SPLIT, bands_of, report, stands_of
 
 IPCC = ["--profile", "ipcc", "--stratum", "temperate-pines"]
@@ -246,7 +245,7 @@ def test_a_stand_that_its_pixels_do_not_cover_stops_the_labels(copy, monkeypatch
 
 @pytest.mark.parametrize("length", [5, 64, 65, 200, 512, 1024, 4096, 20_000])
 def test_sample_windows_lie_evenly_over_a_region(length):
-    spots = predict_._spots(length)
+    spots = mapping._spots(length)
     assert all(0 <= s.start < s.stop <= length and s.stop - s.start <= 64 for s in spots)
     middles = np.array([(s.start + s.stop) / 2 for s in spots])
     wanted = (np.arange(len(spots)) + 0.5) * length / len(spots)

@@ -26,7 +26,7 @@ OPTIONAL = EXTRAS["clouds"] + EXTRAS["tensorboard"] + EXTRAS["atmosphere"]
 """What only some users install, and `make test` does without."""
 
 CONDA = {"dask": "dask-core", "matplotlib": "matplotlib-base", "torch": "pytorch"}
-"""Where conda-forge's plain name is another, or would bring more: distributed and a GUI toolkit."""
+"""Where conda-forge's plain name is another, or would bring more, such as a GUI toolkit."""
 
 IMPORTS = {
     "sklearn": "scikit-learn",

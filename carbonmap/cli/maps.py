@@ -99,6 +99,12 @@ def calibrate(
 
 @main.command(cls=ProjectCommand)
 @drawing_options
+@click.option(
+    "--workers", type=int, metavar="N", help="Processes of this machine that compute; 1 by default."
+)
+@click.option(
+    "--scheduler", metavar="ADDRESS", help="Of a dask scheduler whose workers share this disk."
+)
 @region_option
 @dates_option
 @mask_option
@@ -112,6 +118,8 @@ def predict(
     samples: int | None,
     steps: int | None,
     device: str | None,
+    workers: int | None,
+    scheduler: str | None,
     region: str | None,
     dates: str,
     mask: Path | None,
@@ -140,6 +148,8 @@ def predict(
         samples=samples,
         steps=steps,
         device=device,
+        workers=workers,
+        scheduler=scheduler,
     )
     show(report, as_json)
 

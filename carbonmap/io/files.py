@@ -8,6 +8,7 @@ import hashlib
 import json
 import math
 import os
+import platform
 import shutil
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
@@ -146,15 +147,22 @@ def publish(partial: Path, final: Path) -> None:
 
 
 @contextlib.contextmanager
-def partial(final: Path) -> Iterator[Path]:
+def partial(final: Path, *, contested: bool = False) -> Iterator[Path]:
     """A name beside the final one to write to; published when the block ends well, else removed.
 
     The name is always the same, so that what a killed run left is found and removed by the next
     one. Only one run may write a final name at a time; `output.claim` sees to that.
+
+    Args:
+        final: the name to be had.
+        contested: several processes of one run may write it at once, the same bytes; each then has
+            a partial of its own, in a folder that the run removes.
     """
     with writing(final):
         final.parent.mkdir(parents=True, exist_ok=True)
         path = partial_of(final)
+        if contested:
+            path = path.with_stem(f"{path.stem}-{platform.node()}-{os.getpid()}")
         _remove(path)
         try:
             yield path
@@ -248,8 +256,8 @@ def write_text(final: Path, text: str) -> None:
 
 
 def write_arrays(final: Path, arrays: Mapping[str, np.ndarray[Any, Any]]) -> None:
-    """Write arrays by name, whole or not at all; for a run's own use."""
-    with partial(final) as path:
+    """Write arrays by name, whole or not at all; for a run's own use, in its own folder."""
+    with partial(final, contested=True) as path:
         np.savez(path, allow_pickle=False, **arrays)
 
 

@@ -296,7 +296,7 @@ def write_tile(path: Path, data: np.ndarray[Any, Any], grid: Grid, nodata: float
     Raises:
         WriteError: the disk is full, or what was written does not read back.
     """
-    with files.partial(path) as partial:
+    with files.partial(path, contested=True) as partial:
         encoded, bits = _encode(data, grid, nodata), f"u{data.itemsize}"
         partial.write_bytes(encoded)
         try:

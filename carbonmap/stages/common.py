@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TypeVar
@@ -95,6 +96,20 @@ class Written:
         return {"sums": self.sums.to_json(), "tonnes": self.tonnes}
 
 
+Elsewhere = Callable[[Sequence[Tile]], Iterator[tuple[str, Json]]]
+"""Tiles computed and written by other processes, as `compute_tile` does here, in any order."""
+
+
+def compute_tile(
+    work: Work, made: Mapping[str, MapFile], compute: Callable[[Tile], Layers | None], tile: Tile
+) -> tuple[str, Json]:
+    """Compute and write a tile of every map: its name, and what the journal is to hold of it."""
+    layers = compute(tile)
+    if layers is None:
+        return tile.name, {"empty": True}
+    return tile.name, {"maps": {n: _write_tile(m, layers[n], tile, work) for n, m in made.items()}}
+
+
 def compute_tiles(
     grid: Grid,
     made: Mapping[str, MapFile],
@@ -103,6 +118,7 @@ def compute_tiles(
     what: str,
     workers: int = WORKERS,
     stop: Callable[[], None] | None = None,
+    elsewhere: Elsewhere | None = None,
 ) -> dict[str, Written]:
     """Compute and write every tile that an earlier run did not finish.
 
@@ -114,22 +130,16 @@ def compute_tiles(
         what: shown while it runs.
         workers: tiles computed at a time; the maps do not depend on it, the memory does.
         stop: as of `ahead`.
+        elsewhere: other processes, instead of this one.
 
     Returns:
         What each map holds, added up in the order of the tiles.
     """
     todo = list(tiles(grid, TILE_PX))
     left = [tile for tile in todo if not _is_done(work, made, tile)]
-
-    def one(tile: Tile) -> tuple[str, Json]:
-        layers = compute(tile)
-        if layers is None:
-            return tile.name, {"empty": True}
-        return tile.name, {
-            "maps": {n: _write_tile(m, layers[n], tile, work) for n, m in made.items()}
-        }
-
-    for name, facts in progress.track(ahead(one, left, workers, stop), what, len(left)):
+    here = partial(compute_tile, work, made, compute)
+    done = elsewhere(left) if elsewhere else ahead(here, left, workers, stop)
+    for name, facts in progress.track(done, what, len(left)):
         work.record(name, facts)
     full = [work.done[t.name]["maps"] for t in _full(todo, work)]
     return {

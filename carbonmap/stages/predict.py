@@ -3,123 +3,66 @@
 from __future__ import annotations
 
 import dataclasses
-import itertools
-import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import numpy as np
-import shapely
 import xarray as xr
 
 from carbonmap import applicability
-from carbonmap.checkpoint import Checkpoint
-from carbonmap.coverage import polygon_coverage
 from carbonmap.errors import MissingInput, ModelError
-from carbonmap.features import FeatureSpec, features_at, valid_pixels
 from carbonmap.grid import Grid
 from carbonmap.io import files, maps, output
 from carbonmap.io.cog import Sums
 from carbonmap.io.maps import MapFile
 from carbonmap.io.output import Existing, Work
-from carbonmap.models.protocol import Windowed
 from carbonmap.project import Project
-from carbonmap.stages import common, drawing, products, scope
+from carbonmap.stages import cluster, common, drawing, products, scope
 from carbonmap.stages import region as region_
 from carbonmap.stages.common import Report, Written
 from carbonmap.stages.drawing import Drawn
-from carbonmap.stages.mask import check_mask, read_forest
+from carbonmap.stages.mapping import Opened, Plan, opened, tile_of
+from carbonmap.stages.mask import check_mask
 from carbonmap.stages.products import NAME
-from carbonmap.stages.sharing import Asked, Sharing
-from carbonmap.tiles import Tile
-from carbonmap.types import Bool, Json, Raster
+from carbonmap.types import Json
 
-IN_BOUNDARY = 0.5
-"""Least share of a pixel inside the region's boundary for it to be on the map: the neighbour's map
-takes the other half."""
-
+if TYPE_CHECKING:
+    from distributed import Client
 
 BEYOND = 1.25
 """A map's largest value over the labels' from which its reader is warned."""
 
-SAMPLE_PX = 64
-"""Edge of the windows by which land is compared with what the model learned."""
-
-SAMPLES = 8
-"""Such windows along each side of the region."""
-
 
 @dataclass(frozen=True)
-class Job:
-    """What every tile of one map needs.
+class Run:
+    """What all dates of one call share.
 
     Args:
-        stack: the region's layers with the one image.
+        project: the archive and the style.
+        region: name of the region in the archive.
         grid: the region's.
-        loaded: the model.
+        drawn: the model.
+        asked: draws, steps and device as the user gave them, None where the card's hold.
         mask: forest mask, or None.
-        outline: the region's boundary, or None where it is a box.
+        out: folder of the maps.
+        existing: what to do about maps made otherwise.
+        client: of other processes that compute; None where this one does.
+        threads: of each of those.
     """
 
-    stack: xr.Dataset
+    project: Project
+    region: str
     grid: Grid
-    loaded: Checkpoint
+    drawn: Drawn
+    asked: tuple[int | None, int | None, str | None]
     mask: Path | None
-    outline: shapely.Geometry | None
-
-    def density(self, tile: Tile) -> dict[str, Raster] | None:
-        """Mg C/ha of a tile, by a model that has no windows; None where the map has no data."""
-        if (asked := self.asked(tile)) is None:
-            return None
-        found = self.loaded.model.predict(asked[0], tile.grid)
-        out = np.where(asked[1], found, np.float32(np.nan))
-        return {NAME: out} if np.isfinite(out).any() else None
-
-    def asked(self, tile: Tile, reach: int = 0) -> Asked | None:
-        """A tile's layers, and the pixels of it and `reach` around it that the map is meant for."""
-        area = tile.grid.padded(reach)
-        held = area.intersection(self.grid)
-        assert held is not None  # a tile lies in its region
-        wanted = np.zeros(area.shape, dtype=bool)
-        wanted[area.roi_of(held)] = self._wanted(held)
-        if not wanted.any():
-            return None
-        model = self.loaded.model
-        layers = scope.read_layers(self.stack, self.grid, tile.grid, model.layers, model.halo)
-        return layers, wanted
-
-    def unlike(self, ranges: applicability.Ranges) -> dict[str, float]:
-        """Share of pixels, in windows all over the region, beyond what the model learned."""
-        learned = FeatureSpec.from_json(self.loaded.card["features"])
-        spec = dataclasses.replace(learned, radii=())  # pixels alone, so that windows cost little
-        found = []
-        for rows, cols in itertools.product(_spots(self.grid.height), _spots(self.grid.width)):
-            part = self.grid[rows, cols]
-            layers = scope.read_layers(self.stack, self.grid, part, spec.layers, spec.halo)
-            known = self._wanted(part) & valid_pixels(layers, spec)
-            found.append(features_at(layers, spec, self.grid.pixel_m, known))
-        seen = np.concatenate(found)
-        return applicability.outside(seen, ranges) if len(seen) else {}
-
-    def _wanted(self, part: Grid) -> Bool:
-        """Pixels that the map is meant for."""
-        wanted = np.ones(part.shape, dtype=bool)
-        if self.outline is not None:
-            cover = polygon_coverage(np.array([self.outline], dtype=object), part)
-            share = np.bincount(cover.cell, cover.fraction, part.size)
-            wanted = share.reshape(part.shape) >= IN_BOUNDARY
-        forest = read_forest(self.mask, part)
-        return wanted if forest is None else wanted & forest
-
-
-def _spots(length: int) -> list[slice]:
-    """Windows along one side of a region: in the middle of equal parts of it."""
-    count = min(SAMPLES, math.ceil(length / SAMPLE_PX))
-    starts = (max(0, (2 * k + 1) * length // (2 * count) - SAMPLE_PX // 2) for k in range(count))
-    return [slice(start, min(start + SAMPLE_PX, length)) for start in starts]
+    out: Path
+    existing: Existing
+    client: Client | None
+    threads: int | None
 
 
 def predict(
@@ -135,6 +78,8 @@ def predict(
     samples: int | None = None,
     steps: int | None = None,
     device: str | None = None,
+    workers: int | None = None,
+    scheduler: str | None = None,
 ) -> Report:
     """Map carbon density, Mg C/ha, for every date.
 
@@ -150,38 +95,38 @@ def predict(
         samples: of a network that draws, the draws whose mean is the map; its card's if None.
         steps: of a diffusion's sampler; its card's if None.
         device: that a network computes on; the CPU if None.
+        workers: processes of this machine; this one alone if None. No byte depends on it.
+        scheduler: address of a dask scheduler whose workers compute, on the disk that all share.
 
     Raises:
         ModelError: the model does not fit the region's pixels or layers, or what is said of its
             drawing.
         MissingInput: a date has no image, or a layer that the model reads was never ingested.
+        ConfigError: the processes cannot be had so.
     """
+    cluster.require_possible(workers, scheduler, device)
     drawn = drawing.drawn(model_folder, project.output.threads, samples, steps, device)
-    loaded = drawn.loaded
+    learned = drawn.loaded.card["pixel_m"]
     scope.require_grid(project, region, grid)
-    if loaded.card["pixel_m"] != grid.pixel_m:
+    if learned != grid.pixel_m:
         raise ModelError(
-            f"model {str(model_folder)!r} learned from pixels of {loaded.card['pixel_m']:g} m and "
-            f"region {region!r} has pixels of {grid.pixel_m:g} m; train one for these"
+            f"model {str(model_folder)!r} learned from pixels of {learned:g} m and region "
+            f"{region!r} has pixels of {grid.pixel_m:g} m; train one for these"
         )
     check_mask(mask, grid)
-    reports = [
-        _one_map(project, region, grid, day, drawn, out, mask, existing)
-        for day in scope.image_days(project.archive, region, dates)
-    ]
+    days = scope.image_days(project.archive, region, dates)
+    threads = cluster.threads_each(workers) if workers else project.output.threads
+    with cluster.processes(workers, scheduler) as client:
+        run = Run(
+            project, region, grid, drawn, (samples, steps, device), mask, out, existing, client,
+            threads,
+        )  # fmt: skip
+        reports = [_one_map(run, day) for day in days]
     return Report("\n".join(map(str, reports)), {"maps": [r.data for r in reports]})
 
 
-def _one_map(
-    project: Project,
-    region: str,
-    grid: Grid,
-    day: str,
-    drawn: Drawn,
-    out: Path,
-    mask: Path | None,
-    existing: Existing,
-) -> Report:
+def _one_map(run: Run, day: str) -> Report:
+    project, region, drawn, out = run.project, run.region, run.drawn, run.out
     loaded = drawn.loaded
     final = out / f"{region}_{day[:7]}_{NAME}.tif"
     stack, _ = scope.one_image(project.archive, region, [day])
@@ -189,57 +134,78 @@ def _one_map(
     _require_scale(stack, loaded.card, day)
     origin: Json = {
         "stage": "predict",
-        "region": region_.region_json(project, region, grid),
+        "region": region_.region_json(project, region, run.grid),
         "date": day,
         "maps": products.names(drawn),
         "model": loaded.sha256,
-        "mask": files.sha256(mask) if mask else None,
+        "mask": files.sha256(run.mask) if run.mask else None,
         "style_range_mg_c_ha": list(project.output.style_range_mg_c_ha),
         "inputs": scope.layer_hashes(
             project.archive, region, [f"image_{day}" if n == "image" else n for n in names]
         ),
         **drawn.origin,
     }
-    with output.claim(maps.mark_of(final), origin, existing) as work:
+    with output.claim(maps.mark_of(final), origin, run.existing) as work:
         if work is None:
             return Report(f"{final} is up to date", {"map": str(final), "state": "up to date"})
-        boxed = project.find_region(region).is_box
-        outline = None if boxed else region_.outline_of(project, region)
-        job = Job(stack, grid, loaded, mask, outline)
-        made = products.map_files(project, region, grid, day, out, origin, drawn)
-        written = _tiles(job, work, made, drawn, day)
+        plan = _plan(
+            run, day, work, products.map_files(project, region, run.grid, day, out, origin, drawn)
+        )
+        one = opened(plan, drawn)
+        written = _tiles(run, one, day)
         if not written[NAME].sums.count:
             raise MissingInput(
                 f"{final} would be empty: no pixel of {region!r} on {day} has all that the model "
                 f"reads ({', '.join(loaded.model.layers)}) inside mask and boundary"
             )
-        paths = common.write_maps(grid, made, work, written, project.output.threads)
+        made = plan.made
+        paths = common.write_maps(run.grid, made, work, written, project.output.threads)
         others = [name for name in made if name != NAME]
         paths += [maps.write_sidecar(made[n], written[n].sums, origin) for n in others]
-        facts = _facts(made[NAME], written[NAME], drawn, boxed, mask)
+        boxed = project.find_region(region).is_box
+        facts = _facts(made[NAME], written[NAME], drawn, boxed, run.mask)
         facts["others"] = {n: _other(made[n], written[n].sums) for n in others}
         ranges = loaded.card["feature_ranges"]
-        facts["outside_learned_range"] = job.unlike(ranges)
+        facts["outside_learned_range"] = one.job.unlike(ranges)
         facts["warnings"] = applicability.warnings(facts["outside_learned_range"], ranges)
         work.finish(paths, facts)
     return Report(_text(final, facts), {"state": "written", "map": str(final), **facts})
 
 
-def _tiles(
-    job: Job, work: Work, made: Mapping[str, MapFile], drawn: Drawn, day: str
-) -> dict[str, Written]:
-    """Compute and write every tile of the maps, as the model has windows or none."""
-    model, what = job.loaded.model, f"mapping {day}"
-    if not isinstance(model, Windowed):
-        common.require_space(work, job.grid, len(made))
+def _plan(run: Run, day: str, work: Work, made: Mapping[str, MapFile]) -> Plan:
+    """A day's map as other processes are told of it."""
+    boxed = run.project.find_region(run.region).is_box
+    return Plan(
+        run.project.archive.absolute(),
+        run.region,
+        run.grid,
+        day,
+        None if boxed else region_.outline_of(run.project, run.region),
+        run.mask.absolute() if run.mask else None,
+        run.drawn.folder.absolute(),
+        run.drawn.loaded.sha256,
+        *run.asked,
+        run.threads,
+        dataclasses.replace(work, mark=work.mark.absolute(), folder=work.folder.absolute()),
+        {n: dataclasses.replace(m, final=m.final.absolute()) for n, m in made.items()},
+    )
+
+
+def _tiles(run: Run, one: Opened, day: str) -> dict[str, Written]:
+    """Compute and write every tile of a day's maps, here or by other processes."""
+    plan, drawn, sharing = one.plan, run.drawn, one.sharing
+    what, elsewhere = f"mapping {day}", None
+    if run.client is not None:
+        elsewhere = partial(cluster.elsewhere, run.client, partial(tile_of, plan.sent()))
+    if sharing is None:
+        common.require_space(plan.work, run.grid, len(plan.made))
         return common.compute_tiles(
-            job.grid, made, work, job.density, what, drawn.workers, drawn.stop
-        )
-    told = partial(products.summarise, drawn)
-    sharing = Sharing(job.grid, work, model, drawn.samples, list(made), job.asked, told)
-    common.require_space(work, job.grid, len(made), sharing.bytes())
-    sharing.compute(what, drawn.workers, drawn.stop)
-    return common.compute_tiles(job.grid, made, work, sharing.joined, f"joining {day}")
+            run.grid, plan.made, plan.work, one.job.density, what, drawn.workers, drawn.stop,
+            elsewhere,
+        )  # fmt: skip
+    common.require_space(plan.work, run.grid, len(plan.made), sharing.bytes())
+    sharing.compute(what, drawn.workers, drawn.stop, elsewhere)
+    return common.compute_tiles(run.grid, plan.made, plan.work, sharing.joined, f"joining {day}")
 
 
 def _require_scale(stack: xr.Dataset, card: Json, day: str) -> None:

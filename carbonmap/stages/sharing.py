@@ -21,6 +21,7 @@ from carbonmap.io import files
 from carbonmap.io.output import Work
 from carbonmap.models.protocol import Windowed
 from carbonmap.stages import common
+from carbonmap.stages.common import Elsewhere
 from carbonmap.tiles import Tile, tiles
 from carbonmap.types import Bands, Bool, Floats, Json, Raster
 
@@ -53,16 +54,23 @@ class Sharing:
     ask: Callable[[Tile, int], Asked | None]
     summarise: Callable[[Floats], dict[str, Raster]]
 
-    def compute(self, what: str, workers: int, stop: Callable[[], None] | None) -> None:
+    def compute(
+        self,
+        what: str,
+        workers: int,
+        stop: Callable[[], None] | None,
+        elsewhere: Elsewhere | None = None,
+    ) -> None:
         """The first pass, over the tiles that an earlier run did not finish.
 
         Args:
             what: shown while it runs.
             workers: tiles at a time.
             stop: as of `common.ahead`.
+            elsewhere: other processes, instead of this one, which call `windows`.
         """
         left = [tile for tile in tiles(self.grid, common.TILE_PX) if not self._is_done(tile)]
-        done = common.ahead(self._windows, left, workers, stop)
+        done = elsewhere(left) if elsewhere else common.ahead(self.windows, left, workers, stop)
         for name, facts in progress.track(done, what, len(left)):
             self.work.record(name, facts)
 
@@ -87,8 +95,8 @@ class Sharing:
         rims = sum(rim.size for tile in parts for rim in _rims(tile.grid, self.model.reach))
         return BYTES_PER_VALUE * (rims * (self.count + 1) + self.grid.size * len(self.names))
 
-    def _windows(self, tile: Tile) -> tuple[str, Json]:
-        """Compute a tile's windows and write what they give."""
+    def windows(self, tile: Tile) -> tuple[str, Json]:
+        """Compute a tile's windows and write what they give: its part of the journal."""
         asked = self.ask(tile, self.model.reach)
         maps = {n: np.full(tile.grid.shape, np.nan, np.float32) for n in self.names}
         rims = [nothing(rim, self.count) for rim in _rims(tile.grid, self.model.reach)]

@@ -1,0 +1,224 @@
+"""One map as any process can compute it: from plain values and the disk, tile by tile."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import math
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import shapely
+import xarray as xr
+
+from carbonmap import applicability
+from carbonmap.checkpoint import Checkpoint
+from carbonmap.coverage import polygon_coverage
+from carbonmap.errors import CorruptData
+from carbonmap.features import FeatureSpec, features_at, valid_pixels
+from carbonmap.grid import Grid
+from carbonmap.io.maps import MapFile
+from carbonmap.io.output import Work
+from carbonmap.models.protocol import Windowed
+from carbonmap.stages import cluster, common, drawing, products, scope
+from carbonmap.stages.cluster import Failure
+from carbonmap.stages.drawing import Drawn
+from carbonmap.stages.mask import read_forest
+from carbonmap.stages.products import NAME
+from carbonmap.stages.sharing import Asked, Sharing
+from carbonmap.tiles import Tile
+from carbonmap.types import Bool, Json, Raster
+
+IN_BOUNDARY = 0.5
+"""Least share of a pixel inside the region's boundary for it to be on the map: the neighbour's map
+takes the other half."""
+
+SAMPLE_PX = 64
+"""Edge of the windows by which land is compared with what the model learned."""
+
+SAMPLES = 8
+"""Such windows along each side of the region."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """What every tile of one map needs.
+
+    Args:
+        stack: the region's layers with the one image.
+        grid: the region's.
+        loaded: the model.
+        mask: forest mask, or None.
+        outline: the region's boundary, or None where it is a box.
+    """
+
+    stack: xr.Dataset
+    grid: Grid
+    loaded: Checkpoint
+    mask: Path | None
+    outline: shapely.Geometry | None
+
+    def density(self, tile: Tile) -> dict[str, Raster] | None:
+        """Mg C/ha of a tile, by a model that has no windows; None where the map has no data."""
+        if (asked := self.asked(tile)) is None:
+            return None
+        found = self.loaded.model.predict(asked[0], tile.grid)
+        out = np.where(asked[1], found, np.float32(np.nan))
+        return {NAME: out} if np.isfinite(out).any() else None
+
+    def asked(self, tile: Tile, reach: int = 0) -> Asked | None:
+        """A tile's layers, and the pixels of it and `reach` around it that the map is meant for."""
+        area = tile.grid.padded(reach)
+        held = area.intersection(self.grid)
+        assert held is not None  # a tile lies in its region
+        wanted = np.zeros(area.shape, dtype=bool)
+        wanted[area.roi_of(held)] = self._wanted(held)
+        if not wanted.any():
+            return None
+        model = self.loaded.model
+        layers = scope.read_layers(self.stack, self.grid, tile.grid, model.layers, model.halo)
+        return layers, wanted
+
+    def unlike(self, ranges: applicability.Ranges) -> dict[str, float]:
+        """Share of pixels, in windows all over the region, beyond what the model learned."""
+        learned = FeatureSpec.from_json(self.loaded.card["features"])
+        spec = dataclasses.replace(learned, radii=())  # pixels alone, so that windows cost little
+        found = []
+        for rows, cols in itertools.product(_spots(self.grid.height), _spots(self.grid.width)):
+            part = self.grid[rows, cols]
+            layers = scope.read_layers(self.stack, self.grid, part, spec.layers, spec.halo)
+            known = self._wanted(part) & valid_pixels(layers, spec)
+            found.append(features_at(layers, spec, self.grid.pixel_m, known))
+        seen = np.concatenate(found)
+        return applicability.outside(seen, ranges) if len(seen) else {}
+
+    def _wanted(self, part: Grid) -> Bool:
+        """Pixels that the map is meant for."""
+        wanted = np.ones(part.shape, dtype=bool)
+        if self.outline is not None:
+            cover = polygon_coverage(np.array([self.outline], dtype=object), part)
+            share = np.bincount(cover.cell, cover.fraction, part.size)
+            wanted = share.reshape(part.shape) >= IN_BOUNDARY
+        forest = read_forest(self.mask, part)
+        return wanted if forest is None else wanted & forest
+
+
+def _spots(length: int) -> list[slice]:
+    """Windows along one side of a region: in the middle of equal parts of it."""
+    count = min(SAMPLES, math.ceil(length / SAMPLE_PX))
+    starts = (max(0, (2 * k + 1) * length // (2 * count) - SAMPLE_PX // 2) for k in range(count))
+    return [slice(start, min(start + SAMPLE_PX, length)) for start in starts]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A map in plain values, which travel to other processes that share the disk.
+
+    Args:
+        archive: its folder, absolute, like all paths.
+        region: name in the archive.
+        grid: the region's.
+        day: of the image.
+        outline: the region's boundary, or None where it is a box.
+        mask: forest mask, or None.
+        model: its folder.
+        sha256: of the model's weights.
+        samples: draws, as of `drawing.drawn`.
+        steps: likewise.
+        device: likewise.
+        threads: of each process.
+        work: the claimed output; its journal stays with the process that claimed it.
+        made: the maps by name.
+    """
+
+    archive: Path
+    region: str
+    grid: Grid
+    day: str
+    outline: shapely.Geometry | None
+    mask: Path | None
+    model: Path
+    sha256: str
+    samples: int | None
+    steps: int | None
+    device: str | None
+    threads: int | None
+    work: Work
+    made: Mapping[str, MapFile]
+
+    def sent(self) -> Plan:
+        """The same without the journal, which grows with every tile."""
+        return dataclasses.replace(self, work=dataclasses.replace(self.work, done={}))
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A plan with its files open and its model in memory.
+
+    Args:
+        job: what every tile needs.
+        drawn: the model.
+        sharing: where it sees windows; None else.
+        plan: of which it is.
+    """
+
+    job: Job
+    drawn: Drawn
+    sharing: Sharing | None
+    plan: Plan
+
+    def tile(self, tile: Tile) -> tuple[str, Json]:
+        """What a tile costs most of: its windows, or of a model without any the tile itself."""
+        if self.sharing is not None:
+            return self.sharing.windows(tile)
+        return common.compute_tile(self.plan.work, self.plan.made, self.job.density, tile)
+
+
+def opened(plan: Plan, drawn: Drawn | None = None) -> Opened:
+    """Open what a plan names.
+
+    Args:
+        plan: the map's.
+        drawn: its model, where it is in memory already.
+
+    Raises:
+        CorruptData: the model at hand is not the plan's.
+    """
+    if drawn is None:
+        drawn = drawing.drawn(plan.model, plan.threads, plan.samples, plan.steps, plan.device)
+    if drawn.loaded.sha256 != plan.sha256:
+        raise CorruptData(
+            f"model {str(plan.model)!r} is another than when the run began; run the command again"
+        )
+    stack, _ = scope.one_image(plan.archive, plan.region, [plan.day])
+    job = Job(stack, plan.grid, drawn.loaded, plan.mask, plan.outline)
+    model, told = drawn.loaded.model, partial(products.summarise, drawn)
+    sharing = None
+    if isinstance(model, Windowed):
+        names = list(plan.made)
+        sharing = Sharing(plan.grid, plan.work, model, drawn.samples, names, job.asked, told)
+    return Opened(job, drawn, sharing, plan)
+
+
+def tile_of(plan: Plan, tile: Tile) -> tuple[str, Json] | Failure:
+    """One tile, by a process that is told nothing else; what it opens it keeps for the next one."""
+    return cluster.caught(lambda part: _held(plan).tile(part), tile)
+
+
+_OPEN: dict[str, Opened] = {}
+"""The one plan that this process has open, by its work folder and its origin."""
+
+_TURN = threading.Lock()
+
+
+def _held(plan: Plan) -> Opened:
+    key = common.digest([str(plan.work.folder), plan.work.origin])
+    with _TURN:
+        if key not in _OPEN:
+            _OPEN.clear()
+            _OPEN[key] = opened(plan)
+        return _OPEN[key]
