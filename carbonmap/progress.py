@@ -20,17 +20,24 @@ shown: ContextVar[bool] = ContextVar("shown", default=False)
 """Whether to show anything; a library must not write to its caller's terminal."""
 
 
-def track(items: Iterable[T], what: str, total: int) -> Iterator[T]:
-    """The items, one by one, while a bar or lines say how many are done."""
+def track(items: Iterable[T], what: str, total: int, done: int = 0) -> Iterator[T]:
+    """The items, one by one, while a bar or lines say how many are done.
+
+    Args:
+        items: those that are left.
+        what: is being done.
+        total: how many there are in all.
+        done: of them, by an earlier run.
+    """
     if not shown.get() or total < 1:
         yield from items
     elif sys.stderr.isatty():
-        yield from _bar(items, what, total)
+        yield from _bar(items, what, total, done)
     else:
-        yield from _lines(items, what, total)
+        yield from _lines(items, what, total, done)
 
 
-def _bar(items: Iterable[T], what: str, total: int) -> Iterator[T]:
+def _bar(items: Iterable[T], what: str, total: int, done: int) -> Iterator[T]:
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -38,15 +45,15 @@ def _bar(items: Iterable[T], what: str, total: int) -> Iterator[T]:
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task(what, total=total)
+        task = progress.add_task(what, total=total, completed=done)
         for item in items:
             yield item
             progress.advance(task)
 
 
-def _lines(items: Iterable[T], what: str, total: int) -> Iterator[T]:
+def _lines(items: Iterable[T], what: str, total: int, done: int) -> Iterator[T]:
     last = time.monotonic()
-    for number, item in enumerate(items, 1):
+    for number, item in enumerate(items, done + 1):
         yield item
         if time.monotonic() - last >= PLAIN_EVERY_S:
             last = time.monotonic()

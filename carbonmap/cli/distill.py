@@ -8,7 +8,7 @@ import click
 
 from carbonmap import config
 from carbonmap.cli.group import main
-from carbonmap.cli.models import land_options, training_options, with_training
+from carbonmap.cli.models import land_options, training_options
 from carbonmap.cli.options import (
     PATH,
     ProjectCommand,
@@ -54,7 +54,7 @@ DEFAULT = Distillation()
 @output_option("models/distilled", "Folder of the smaller model.")
 @overwrite_option
 @json_option
-@with_project()
+@with_project(trains=True)
 def distill(
     project: Project,
     teacher: Path,
@@ -63,8 +63,6 @@ def distill(
     parts: str,
     patches: int,
     block_steps: int,
-    steps: int | None,
-    minutes: float | None,
     labels: Path,
     device: str,
     region: str | None,
@@ -92,7 +90,7 @@ def distill(
         block_steps=block_steps,
     )
     report = run.distill(
-        with_training(project, steps, minutes),
+        project,
         name,
         grid,
         parse_periods(dates),

@@ -111,7 +111,7 @@ def calibrate(
 @output_option("maps", "Folder for the maps.")
 @overwrite_option
 @json_option
-@with_project()
+@with_project(deaf={"model": "a model draws as its card says, or give --samples and --steps"})
 def predict(
     project: Project,
     model: Path,

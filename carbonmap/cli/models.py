@@ -5,14 +5,12 @@ Each stage is imported by the command that runs it, since some take a second to 
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
 import click
 from click.core import ParameterSource
 
-from carbonmap import config
 from carbonmap.cli.chain import names_of
 from carbonmap.cli.group import main
 from carbonmap.cli.options import (
@@ -98,20 +96,6 @@ def refuse_unheeded(names: Sequence[str], loaded: Sequence[str] = ()) -> None:
             )
 
 
-def with_training(project: Project, steps: int | None, minutes: float | None) -> Project:
-    """The project with a length of training.
-
-    Raises:
-        ConfigError: both are given.
-    """
-    if steps is not None and minutes is not None:
-        raise ConfigError("--steps and --minutes both say how long to train; give one of them")
-    training = config.changed(project.model.training, steps=steps, minutes=minutes)
-    if steps is not None:
-        training = dataclasses.replace(training, minutes=None)
-    return config.changed(project, model=config.changed(project.model, training=training))
-
-
 @main.command(cls=ProjectCommand)
 @click.option("--model", "kind", type=click.Choice(KINDS), help="Family of the model.")
 @inputs_option
@@ -138,12 +122,10 @@ def with_training(project: Project, steps: int | None, minutes: float | None) ->
 @output_option("models/model", "Folder of the model.")
 @overwrite_option
 @json_option
-@with_project(model=("kind", "inputs", "seed", "preset"))
+@with_project(trains=True, model=("kind", "inputs", "seed", "preset"))
 def train(
     project: Project,
     labels: Path,
-    steps: int | None,
-    minutes: float | None,
     vgg_weights: Path | None,
     board: Path | None,
     device: str,
@@ -164,7 +146,7 @@ def train(
     refuse_unheeded([project.model.kind])
     name, grid = region_.region_of(project, region)
     report = train_.train(
-        with_training(project, steps, minutes),
+        project,
         name,
         grid,
         parse_periods(dates),
@@ -229,15 +211,13 @@ def pairs(_: click.Context, __: click.Parameter, texts: tuple[str, ...]) -> list
 @output_option("comparison", "Folder of models, tables and figure.")
 @overwrite_option
 @json_option
-@with_project(model=("inputs", "preset"))
+@with_project(trains=True, model=("inputs", "preset"))
 def compare(
     project: Project,
     models: list[str],
     loaded: list[tuple[str, Path]],
     draws: int,
     labels: Path,
-    steps: int | None,
-    minutes: float | None,
     device: str,
     region: str | None,
     dates: str,
@@ -255,7 +235,7 @@ def compare(
     refuse_unheeded(models, [label for label, _ in loaded])
     name, grid = region_.region_of(project, region)
     report = run.compare(
-        with_training(project, steps, minutes),
+        project,
         name,
         grid,
         parse_periods(dates),

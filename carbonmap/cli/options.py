@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import errno
 import functools
 import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import Any, TypeVar
@@ -14,9 +15,10 @@ from typing import Any, TypeVar
 import click
 
 from carbonmap import config, progress
-from carbonmap.errors import CarbonmapError
+from carbonmap.errors import CarbonmapError, ConfigError
 from carbonmap.io import files
 from carbonmap.io.output import Existing
+from carbonmap.project import Project
 from carbonmap.stages.common import Report
 
 INTERRUPTED = 130
@@ -69,10 +71,14 @@ class ProjectCommand(click.Command):
                 parameter.required = True
 
 
-def with_project(**settings: Sequence[str]) -> Callable[[F], F]:
+def with_project(
+    *, trains: bool = False, deaf: Mapping[str, str] | None = None, **settings: Sequence[str]
+) -> Callable[[F], F]:
     """The options by which a command finds its settings, and those settings, its own applied.
 
     Args:
+        trains: whether ``--steps`` and ``--minutes`` are among its options.
+        deaf: parts of the project that the command would ignore, and what to give instead.
         settings: by name of a part of the project, the command's options that replace its values;
             the command itself sees them in the project alone.
     """
@@ -82,11 +88,16 @@ def with_project(**settings: Sequence[str]) -> Callable[[F], F]:
         def command(
             config_path: Path | None, overrides: Sequence[str], print_config: bool, **rest: Any
         ) -> None:
+            for part, todo in (deaf or {}).items():
+                if any(text.split("=")[0].split(".")[0].strip() == part for text in overrides):
+                    raise ConfigError(f"--set {part}.… says nothing to this command; {todo}")
             project = config.load(config_path, overrides)
             for part, names in settings.items():
                 given = {name: rest.pop(name) for name in names}
                 changed = config.changed(getattr(project, part), **given)
                 project = config.changed(project, **{part: changed})
+            if trains:
+                project = _with_training(project, rest.pop("steps"), rest.pop("minutes"))
             if print_config:
                 click.echo(config.dump(project))
             else:
@@ -95,6 +106,20 @@ def with_project(**settings: Sequence[str]) -> Callable[[F], F]:
         return config_options(command)  # type: ignore[return-value]
 
     return apply
+
+
+def _with_training(project: Project, steps: int | None, minutes: float | None) -> Project:
+    """The project with a length of training.
+
+    Raises:
+        ConfigError: both are given.
+    """
+    if steps is not None and minutes is not None:
+        raise ConfigError("--steps and --minutes both say how long to train; give one of them")
+    training = config.changed(project.model.training, steps=steps, minutes=minutes)
+    if steps is not None:
+        training = dataclasses.replace(training, minutes=None)
+    return config.changed(project, model=config.changed(project.model, training=training))
 
 
 def options(*decorators: Callable[[Any], Any]) -> Callable[[F], F]:

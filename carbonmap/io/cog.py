@@ -148,14 +148,14 @@ def write_cog(
         except (RasterioError, rasterio._err.CPLE_BaseError) as error:
             raise WriteError(
                 f"cannot write {str(final)!r}: {error.__cause__ or error}; "
-                f"{files.free_text(final)}; make room and run the same command again: finished "
-                f"tiles are kept"
+                f"{files.free_text(final)}; make room and run the same command again: what is "
+                f"finished is kept"
             ) from error
         if wrong:
             raise WriteError(
                 f"{str(final)!r} does not hold what was computed ({wrong}); "
                 f"{files.free_text(final)}; make room, or check the disk, and run the same command "
-                f"again: finished tiles are kept"
+                f"again: what is finished is kept"
             )
 
 

@@ -26,6 +26,9 @@ CHUNK = 1 << 20
 SAMPLE, SAMPLES = 1 << 16, 64
 """Bytes and number of a fingerprint's samples, evenly from a file's first byte to its last."""
 
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""What the system says where a disk, a quota or a process' limit of a file is reached."""
+
 LONGEST_STEM = 200
 """Bytes of a name kept in its partial's: file systems allow 255, and ``.partial``, the ending and
 what GDAL appends (``.ovr.tmp``) need the rest."""
@@ -214,12 +217,13 @@ def advice(path: Path, error: OSError) -> str:
         )
     elif error.errno == errno.ENAMETOOLONG:
         todo = "the name is too long for this disk; choose a shorter one"
-    else:
+    elif error.errno in FULL:
         todo = (
-            f"{free_text(path)}; if the disk or a quota is full, make room and run the same "
-            f"command "
-            f"again: finished tiles are kept"
+            f"the disk or a quota is full ({free_text(path)}); make room and run the same command "
+            f"again: what is finished is kept"
         )
+    else:
+        todo = "run the same command again: what is finished is kept"
     return f"cannot write {str(path)!r}: {error}; {todo}"
 
 

@@ -141,8 +141,8 @@ def require_whole(path: Path, *, by_size: bool = False) -> Json:
         )
     if wrong := output.damaged(mark_of(path), by_size=by_size):
         raise CorruptData(
-            f"map {str(path)!r}: {', '.join(wrong)} changed since it was written; make it again "
-            f"with --overwrite"
+            f"map {str(path)!r}: {', '.join(wrong)} gone or changed since it was written; make it "
+            f"again with --overwrite"
         )
     return held
 

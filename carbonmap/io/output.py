@@ -311,6 +311,11 @@ def require_complete(mark: Path, what: str) -> Json:
         CorruptData: a file of it is gone or changed.
     """
     finished = files.read_json(mark)
+    if finished is None and mark.is_file():
+        raise CorruptData(
+            f"{what} {str(mark.parent)!r}: {mark.name} is damaged and cannot be read as JSON; "
+            f"fetch it again, or make it again with --overwrite"
+        )
     if finished is None:
         raise MissingInput(
             f"{what} {str(mark.parent)!r} is not there or incomplete (no {mark.name}); "
@@ -318,7 +323,7 @@ def require_complete(mark: Path, what: str) -> Json:
         )
     if wrong := damaged(mark):
         raise CorruptData(
-            f"{what} {str(mark.parent)!r}: {', '.join(wrong)} changed since it was written; "
-            f"make it again with --overwrite"
+            f"{what} {str(mark.parent)!r}: {', '.join(wrong)} gone or changed since it was "
+            f"written; fetch it again, or make it again with --overwrite"
         )
     return finished

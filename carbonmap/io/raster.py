@@ -307,7 +307,7 @@ def write_tile(path: Path, data: np.ndarray[Any, Any], grid: Grid, nodata: float
         if not same:
             raise WriteError(
                 f"{str(path)!r} does not read back as it was written; {files.free_text(path)}; "
-                f"check the disk and run the same command again: finished tiles are kept"
+                f"check the disk and run the same command again: what is finished is kept"
             )
     return zlib.crc32(encoded)
 

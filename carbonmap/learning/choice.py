@@ -171,5 +171,13 @@ def _changed(spec: S, values: Mapping[str, Any], where: str) -> S:
     try:
         return type(spec).from_json(held | dict(values))
     except ValidationError as error:
-        told = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
-        raise ModelError(f"`{where}` cannot be: {told}") from None
+        raise ModelError("; ".join(_fault(where, dict(e)) for e in error.errors())) from None
+
+
+def _fault(where: str, fault: Mapping[str, Any]) -> str:
+    """What is wrong with a value, by its full name."""
+    name = ".".join((where, *map(str, fault["loc"])))
+    if fault["type"] == "value_error":
+        return f"`{name}` cannot be: {fault['ctx']['error']}"
+    told = str(fault["msg"]).replace("Input", "it", 1)
+    return f"`{name}` is {fault['input']!r}; {told}"

@@ -64,5 +64,7 @@ def _stepped(learner: Learner, steps: int) -> Learner:
     try:
         spec = dataclasses.replace(learner.spec, steps=steps)
     except ValidationError as error:
-        raise ModelError(f"--steps {steps} cannot be: {error.errors()[0]['msg']}") from None
+        fault = error.errors()[0]
+        told = fault.get("ctx", {}).get("error", fault["msg"])
+        raise ModelError(f"--steps {steps} cannot be: {told}") from None
     return dataclasses.replace(learner, spec=spec)

@@ -200,6 +200,11 @@ class Neural:
         precision: Precision = "float32" if alone else self.precision  # whatever it learned in
         with nullcontext() if alone else _TURN, autocast(precision, device):
             maps = draws_of(self.learner, condition, noises)[:, :, 0].float().cpu().numpy()
+        if not np.isfinite(maps).all():
+            raise ModelError(
+                "the network answers with something that is no number: it has diverged; train it "
+                "anew with a lower model.training.learning_rate"
+            )
         return (np.swapaxes(maps, 0, 1) + 1) * np.float32(self.scale / 2)
 
     def _known(self, layers: Bands, grid: Grid) -> Bool:

@@ -107,5 +107,5 @@ def require_sides(name: str, images: Tensor, multiple: int) -> None:
     if rows % multiple or cols % multiple:
         raise ModelError(
             f"{name} got a tile of {rows} × {cols} pixels; both sides must be multiples of "
-            f"{multiple}: pad the tile, or choose another tile size"
+            f"{multiple}: pad the tile, or choose another size (model.training.patch_px)"
         )

@@ -42,7 +42,10 @@ LIBRARIES = {
     "exactextract": (),
     "zarr": (),
     "dask": (),
+    "distributed": (),
     "sklearn": (),
+    "torch": (),
+    "safetensors": (),
 }
 """What is asked for its version, and the names of the GDAL and PROJ versions that it brings."""
 
@@ -85,6 +88,7 @@ def diagnose() -> list[Check]:
         _disk("temporary folder", Path(tempfile.gettempdir())),
         _memory(),
         Check("cores", "ok", str(cpu_threads())),
+        _gpu(),
         _font(),
     ]
 
@@ -166,6 +170,16 @@ def _by_pyogrio() -> tuple[float, float]:
 
 
 PROJECTIONS = {"rasterio": _by_rasterio, "pyproj": _by_pyproj, "pyogrio": _by_pyogrio}
+
+
+def _gpu() -> Check:
+    """GPUs that networks could compute on; none is no fault."""
+    try:
+        cuda = importlib.import_module("torch").cuda
+        names = [cuda.get_device_name(n) for n in range(cuda.device_count())]
+    except Exception as error:
+        return Check("GPU", "warn", f"cannot be asked for: {str(error).partition(chr(10))[0]}")
+    return Check("GPU", "ok", ", ".join(names) or "none; networks compute on the CPU")
 
 
 def _disk(name: str, folder: Path) -> Check:

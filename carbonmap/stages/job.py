@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 
-from carbonmap.errors import MissingInput, ModelError
+from carbonmap import checkpoint
+from carbonmap.errors import MissingInput, ModelError, OutputExists
 from carbonmap.grid import Grid
 from carbonmap.io import files, maps, output, vector
 from carbonmap.io.output import Work
@@ -83,6 +84,21 @@ def publish(
     facts = facts | _card(job, stands)
     work.finish([*products, out / SPLIT], facts)
     return Report(_text(out, facts), {"state": "written", "path": str(out), **facts})
+
+
+def require_own(out: Path) -> None:
+    """Refuse to put a model among other things, as where a folder's name is forgotten.
+
+    Raises:
+        OutputExists: the folder holds something, and neither a model nor one that was begun.
+    """
+    if not out.is_dir() or (out / checkpoint.MARK).exists():
+        return
+    if not output.work_folder(out / checkpoint.MARK).exists() and any(out.iterdir()):
+        raise OutputExists(
+            f"{str(out)!r} holds other things and no model; give a folder of the model's own by "
+            f"-o, such as models/mine"
+        )
 
 
 def up_to_date(out: Path) -> Report:
@@ -238,6 +254,11 @@ def _text(out: Path, facts: Json) -> str:
         f", parts with {judged['pixels'] / all_px:.0%} of it" if judged["pixels"] < all_px else ""
     )
     told = f"{head}\n  held-out blocks ({stands:,} stands{some}): {common.error_line(judged)}"
+    if skipped := facts.get("steps_skipped"):
+        told += (
+            f"\n  warning: {skipped:,} of {facts['steps']:,} steps were skipped, their loss or "
+            f"gradient being no number; a lower model.training.learning_rate may mend that"
+        )
     if facts.get("chosen_on_validation"):
         told += "\n  warning: these blocks chose when to stop, so their errors flatter this model"
     return told

@@ -20,7 +20,7 @@ from carbonmap.models.regressors import Regressor
 from carbonmap.project import NETWORKS, Model, Project
 from carbonmap.splits import Role
 from carbonmap.stages.common import Report
-from carbonmap.stages.job import job_of, label_scale, publish, up_to_date
+from carbonmap.stages.job import job_of, label_scale, publish, require_own, up_to_date
 from carbonmap.stages.sampler import Sampler
 from carbonmap.types import Json
 
@@ -61,6 +61,7 @@ def train(
         MissingInput: labels, layers or images are not there.
         ModelError: there are too few pixels, or a setting cannot be.
     """
+    require_own(out)
     job = job_of(project, region, grid, dates, labels, mask, start)
     if project.model.kind in NETWORKS:
         from carbonmap.stages.learn import train as learn  # only now: it brings torch

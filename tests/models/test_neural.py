@@ -378,3 +378,10 @@ def test_a_tile_that_is_told_to_stop_begins_no_further_window():
         one.predict(land(one), GRID)
     assert len(seen) == 1
     assert len(around(one)) > 4
+
+
+def test_a_network_that_answers_with_no_number_is_said_to_have_diverged():
+    one = model(regression())
+    nn.init.constant_(one.learner.network.last.bias, float("nan"))
+    with pytest.raises(ModelError, match="it has diverged"):
+        one.predict(land(one), GRID)

@@ -253,3 +253,11 @@ def test_bases_come_back_from_a_file(tmp_path):
     found = phases.unpacked(tensors.read(path))["up0.1"]
     torch.testing.assert_close(found.directions, rows, rtol=0, atol=1e-7)
     assert torch.equal(found.active, parts[3])
+
+
+def test_a_student_does_not_replace_its_teacher(taught, capsys):
+    before = taught.products("models", "teacher")
+    for more in ((), ("--overwrite",)):
+        taught.run(*DISTIL, "-o", "models/../models/teacher", *more, code=1)
+        assert "would replace its teacher" in capsys.readouterr().err
+    assert taught.products("models", "teacher") == before

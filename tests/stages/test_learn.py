@@ -199,8 +199,11 @@ def test_a_finished_network_is_up_to_date_and_other_settings_are_refused(folder)
     [
         (["--preset", "tyni"], r"no preset 'tyni'.*tiny"),
         (["--set", "model.network.widhts=[4]"], r"model\.network\.widhts.*widths"),
-        (["--set", "model.network.widths=[0]"], r"`model\.network` cannot be: widths"),
-        (["--set", "model.diffusion.sampler='euler'"], r"`model\.diffusion` cannot be: sampler"),
+        (["--set", "model.network.widths=[0]"], r"`model\.network\.widths\.0` is 0; it should be"),
+        (
+            ["--set", "model.diffusion.sampler='euler'"],
+            r"`model\.diffusion\.sampler` is 'euler'; it should be",
+        ),
         (["--set", "model.training.patch_px=40"], r"multiples? of 16"),
         (["--device", "cuda:99"], r"'cuda:99' is not there"),
         (["--device", "gpu"], r"'gpu' is not known"),
@@ -307,3 +310,31 @@ def test_half_the_bytes_hold_the_weights_that_were_judged(folder):
     held = folder.json("models", "half", "model.json")["report"]
     assert held["network"]["storage"] == "bfloat16"
     assert checkpoint.load(folder.path / "models" / "half").card == held
+
+
+def test_a_training_that_diverged_says_so_and_leaves_no_model(folder, capsys):
+    words = ("--steps", "4", "--set", "model.training.learning_rate=1e12",
+             "--set", "model.training.warmup_steps=0")  # fmt: skip
+    train(folder, "wild", *UNET, *words, code=1)
+    assert "it has diverged" in capsys.readouterr().err
+    assert not (folder.path / "models" / "wild" / "model.json").exists()
+
+
+@pytest.mark.parametrize("kind", ["ols", "unet"])
+def test_a_model_is_not_put_among_other_things(folder, capsys, kind):
+    before = folder.products("labels")
+    words = [kind if word == "unet" else word for word in UNET[: len(SPLIT) + 4]]
+    folder.run("train", *words, "-o", "labels", "--overwrite", code=1)
+    assert "'labels' holds other things and no model" in capsys.readouterr().err
+    assert folder.products("labels") == before
+    assert not list((folder.path / "labels").glob(".*"))
+
+
+def test_the_settings_shown_are_those_that_the_options_make(folder, capsys):
+    for words, line in (
+        (("--steps", "7"), "steps = 7"),
+        (("--minutes", "3"), "minutes = 3.0"),
+        (("--steps", "2", "--set", "model.training.steps=9"), "steps = 2"),
+    ):
+        folder.run("train", "--dates", "2020-11", *words, "--print-config")
+        assert line in capsys.readouterr().out.split("[model.training]")[1]

@@ -151,3 +151,9 @@ def test_long_parts_are_told_to_end_before_they_are_waited_for():
     with pytest.raises(OSError):  # noqa: PT011  # any will do
         list(common.ahead(one, range(2), 2, stop.set))
     assert stop.is_set()
+
+
+def test_settings_of_a_model_that_predict_would_ignore_are_refused(drawn, capsys):
+    drawn.run(*DRAW, "m", "--set", "model.samples=3", code=1)
+    assert "--set model.… says nothing to this command" in capsys.readouterr().err
+    assert not (drawn.path / "m").exists()

@@ -57,7 +57,9 @@ def entries(
 
 
 def _entry(project: Project, name: str, out: Path) -> Entry:
-    kind, _, preset = name.partition(":")
+    kind, colon, preset = name.partition(":")
+    if colon and not preset:
+        raise ModelError(f"model {name!r} names no preset after its colon; say {kind!r}")
     if kind not in KINDS:
         raise ModelError(f"model {name!r} is not known; {nearest(kind, KINDS)}")
     if preset and kind not in NETWORKS:

@@ -163,7 +163,7 @@ class Verdict:
         by_truth: errors of the mean of all draws by density of the truth.
         by_map: likewise by density of that mean itself; of few draws, whose mean has noise of its
             own, even a perfect sampler's would look biased.
-        baseline: of the training labels' mean, wherever there is a truth.
+        baseline: of the training labels' mean, where the model answers.
         pixels: single ones.
     """
 
@@ -235,7 +235,7 @@ def _verdict(drawn: Floats, truth: Raster, wide: Grid, ground: Ground) -> Verdic
         _scores(drawn[:, *CORE], true),
         class_errors(inner, true),
         class_errors(inner, true, by=inner),
-        ground.dummy.errors(true),
+        ground.dummy.errors(np.where(np.isfinite(inner), true, np.nan)),
         pixels_of(drawn[:, *CORE], true, wide.padded(-SSIM_RADIUS), ground),
     )
 

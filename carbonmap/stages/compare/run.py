@@ -274,13 +274,14 @@ def _weights(folder: Path) -> list[Path]:
 def _report(task: Task, listed: Sequence[Entry]) -> Json:
     """All models together, in the order in which they were named."""
     models = {e.name: dict(task.work.done[_judged_key(e)]) for e in listed}
-    baselines = [m.pop("baseline") for m in models.values()]  # all alike: it asks for no layer
+    baselines = [m.pop("baseline") for m in models.values()]
+    baseline = max(baselines, key=lambda one: one["pixels"])  # alike where layers are
     job, ground = task.job, task.ground
     return {
         "region": job.region,
         "days": list(job.days),
         "mask": str(job.mask) if job.mask else None,
-        "pixels": baselines[0]["pixels"],
+        "pixels": baseline["pixels"],
         "stands": int((ground.sampler.roles == Role.VALIDATION).sum()),
         "split": job.split_told,
         "scale_mg_c_ha": ground.scale,
@@ -290,7 +291,7 @@ def _report(task: Task, listed: Sequence[Entry]) -> Json:
         "least_draws": facts_.RANKED,
         "block_m": BLOCK_M,
         "training_labels": ground.dummy.to_json(),
-        "baseline": baselines[0],
+        "baseline": baseline,
         "models": models,
     }
 

@@ -15,6 +15,7 @@ from carbonmap.distill import phases
 from carbonmap.distill.blockwise import Blockwise
 from carbonmap.distill.channels import Choice
 from carbonmap.distill.phases import Inputs, Plan, Teacher
+from carbonmap.errors import ModelError
 from carbonmap.grid import Grid
 from carbonmap.io import figures, files, output
 from carbonmap.io.output import Existing, Work
@@ -27,7 +28,7 @@ from carbonmap.stages.common import Report
 from carbonmap.stages.distill import report as report_
 from carbonmap.stages.distill import teacher as teacher_
 from carbonmap.stages.distill.settings import Distillation
-from carbonmap.stages.job import Job, job_of, label_scale, publish, up_to_date
+from carbonmap.stages.job import Job, job_of, label_scale, publish, require_own, up_to_date
 from carbonmap.stages.learn import prepare
 from carbonmap.stages.learn import run as learn
 from carbonmap.stages.learn.keep import LOG
@@ -107,6 +108,11 @@ def distill(
         MissingInput: labels, layers or images are not there.
     """
     device = machine.device_name(device)
+    if out.resolve() == teacher.resolve():
+        raise ModelError(
+            f"the student would replace its teacher in {str(teacher)!r}; give another folder by -o"
+        )
+    require_own(out)
     found = checkpoint.load(teacher, device=device)
     model = teacher_.require_kind(teacher, found)
     phases.teacher_of(model.learner, settings.parts)  # refused before anything is read

@@ -177,8 +177,8 @@ def _run(setup: Setup, state: State, kept: Json) -> None:
             setup.settings.seed,
         )
         told: list[loop.Progress] = []
-        left, began = training.steps - state.step, now()
-        for one in progress.track(steps, f"training {setup.settings.kind}", left if first else 0):
+        what, total, began = f"training {setup.settings.kind}", training.steps * first, now()
+        for one in progress.track(steps, what, total, state.step):
             kept["seconds"] += now() - began
             told.append(one)
             if first and (one.step % LOG_EVERY == 0 or one.step == training.steps):
