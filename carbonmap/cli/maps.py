@@ -105,6 +105,9 @@ def calibrate(
 @click.option(
     "--scheduler", metavar="ADDRESS", help="Of a dask scheduler whose workers share this disk."
 )
+@click.option(
+    "--dry-run", is_flag=True, help="Print tiles, disk, memory and time, and write nothing."
+)
 @region_option
 @dates_option
 @mask_option
@@ -120,6 +123,7 @@ def predict(
     device: str | None,
     workers: int | None,
     scheduler: str | None,
+    dry_run: bool,
     region: str | None,
     dates: str,
     mask: Path | None,
@@ -150,6 +154,7 @@ def predict(
         device=device,
         workers=workers,
         scheduler=scheduler,
+        dry_run=dry_run,
     )
     show(report, as_json)
 

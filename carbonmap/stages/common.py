@@ -216,6 +216,12 @@ def _full(todo: Sequence[Tile], work: Work) -> list[Tile]:
     return [t for t in todo if not work.done[t.name].get("empty")]
 
 
+def skipped(grid: Grid, work: Work) -> Json:
+    """How many tiles there are, and how many of them hold nothing and were left out."""
+    todo = list(tiles(grid, TILE_PX))
+    return {"all": len(todo), "skipped": len(todo) - len(_full(todo, work))}
+
+
 def write_maps(
     grid: Grid,
     made: Mapping[str, MapFile],
@@ -249,8 +255,12 @@ def require_space(work: Work, grid: Grid, count: int, more: int = 0) -> None:
         more: bytes that the run keeps besides.
     """
     finished = sum(p.stat().st_size for p in work.folder.rglob("*") if p.is_file())
-    needed = int(2.7 * BYTES_PER_PIXEL * grid.size * count) + more - finished
-    files.require_space(work.mark, max(needed, 0))
+    files.require_space(work.mark, max(map_bytes(grid, count) + more - finished, 0))
+
+
+def map_bytes(grid: Grid, count: int) -> int:
+    """What so many maps take at most while they are made: tiles, maps, overviews, twice."""
+    return int(2.7 * BYTES_PER_PIXEL * grid.size * count)
 
 
 def error_line(judged: Json) -> str:

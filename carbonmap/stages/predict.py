@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -24,6 +24,7 @@ from carbonmap.stages import cluster, common, drawing, products, scope
 from carbonmap.stages import region as region_
 from carbonmap.stages.common import Report, Written
 from carbonmap.stages.drawing import Drawn
+from carbonmap.stages.forecast import forecast
 from carbonmap.stages.mapping import Opened, Plan, opened, tile_of
 from carbonmap.stages.mask import check_mask
 from carbonmap.stages.products import NAME
@@ -80,6 +81,7 @@ def predict(
     device: str | None = None,
     workers: int | None = None,
     scheduler: str | None = None,
+    dry_run: bool = False,
 ) -> Report:
     """Map carbon density, Mg C/ha, for every date.
 
@@ -97,6 +99,7 @@ def predict(
         device: that a network computes on; the CPU if None.
         workers: processes of this machine; this one alone if None. No byte depends on it.
         scheduler: address of a dask scheduler whose workers compute, on the disk that all share.
+        dry_run: only tell what it would take; nothing is written.
 
     Raises:
         ModelError: the model does not fit the region's pixels or layers, or what is said of its
@@ -116,41 +119,59 @@ def predict(
     check_mask(mask, grid)
     days = scope.image_days(project.archive, region, dates)
     threads = cluster.threads_each(workers) if workers else project.output.threads
+    asked = samples, steps, device
+    run = Run(project, region, grid, drawn, asked, mask, out, existing, None, threads)
+    if dry_run:
+        return _foreseen(run, days, workers or 1)
     with cluster.processes(workers, scheduler) as client:
-        run = Run(
-            project, region, grid, drawn, (samples, steps, device), mask, out, existing, client,
-            threads,
-        )  # fmt: skip
+        run = dataclasses.replace(run, client=client)
         reports = [_one_map(run, day) for day in days]
     return Report("\n".join(map(str, reports)), {"maps": [r.data for r in reports]})
 
 
-def _one_map(run: Run, day: str) -> Report:
-    project, region, drawn, out = run.project, run.region, run.drawn, run.out
-    loaded = drawn.loaded
-    final = out / f"{region}_{day[:7]}_{NAME}.tif"
-    stack, _ = scope.one_image(project.archive, region, [day])
+def _foreseen(run: Run, days: Sequence[str], processes: int) -> Report:
+    """What all dates would take, each by itself."""
+    lines, told = [], []
+    for day in days:
+        mark = maps.mark_of(_final(run, day))
+        work = Work(mark, output.work_folder(mark), _origin(run, day), {})
+        found = forecast(opened(_plan(run, day, work), run.drawn), run.out, processes)
+        lines.append(found.text(day))
+        told.append({"date": day, **found.to_json()})
+    return Report("\n".join(lines), {"forecasts": told})
+
+
+def _final(run: Run, day: str) -> Path:
+    return run.out / f"{run.region}_{day[:7]}_{NAME}.tif"
+
+
+def _origin(run: Run, day: str) -> Json:
+    """Settings and inputs by which a day's maps are known again, once they fit the model."""
+    project, loaded = run.project, run.drawn.loaded
+    stack, _ = scope.one_image(project.archive, run.region, [day])
     names = scope.require_model_layers(stack, loaded.model.layers)
     _require_scale(stack, loaded.card, day)
-    origin: Json = {
+    layers = [f"image_{day}" if name == "image" else name for name in names]
+    return {
         "stage": "predict",
-        "region": region_.region_json(project, region, run.grid),
+        "region": region_.region_json(project, run.region, run.grid),
         "date": day,
-        "maps": products.names(drawn),
+        "maps": products.names(run.drawn),
         "model": loaded.sha256,
         "mask": files.sha256(run.mask) if run.mask else None,
         "style_range_mg_c_ha": list(project.output.style_range_mg_c_ha),
-        "inputs": scope.layer_hashes(
-            project.archive, region, [f"image_{day}" if n == "image" else n for n in names]
-        ),
-        **drawn.origin,
+        "inputs": scope.layer_hashes(project.archive, run.region, layers),
+        **run.drawn.origin,
     }
+
+
+def _one_map(run: Run, day: str) -> Report:
+    project, region, drawn, final = run.project, run.region, run.drawn, _final(run, day)
+    loaded, origin = drawn.loaded, _origin(run, day)
     with output.claim(maps.mark_of(final), origin, run.existing) as work:
         if work is None:
             return Report(f"{final} is up to date", {"map": str(final), "state": "up to date"})
-        plan = _plan(
-            run, day, work, products.map_files(project, region, run.grid, day, out, origin, drawn)
-        )
+        plan = _plan(run, day, work)
         one = opened(plan, drawn)
         written = _tiles(run, one, day)
         if not written[NAME].sums.count:
@@ -164,6 +185,7 @@ def _one_map(run: Run, day: str) -> Report:
         paths += [maps.write_sidecar(made[n], written[n].sums, origin) for n in others]
         boxed = project.find_region(region).is_box
         facts = _facts(made[NAME], written[NAME], drawn, boxed, run.mask)
+        facts["tiles"] = common.skipped(run.grid, work)
         facts["others"] = {n: _other(made[n], written[n].sums) for n in others}
         ranges = loaded.card["feature_ranges"]
         facts["outside_learned_range"] = one.job.unlike(ranges)
@@ -172,9 +194,12 @@ def _one_map(run: Run, day: str) -> Report:
     return Report(_text(final, facts), {"state": "written", "map": str(final), **facts})
 
 
-def _plan(run: Run, day: str, work: Work, made: Mapping[str, MapFile]) -> Plan:
+def _plan(run: Run, day: str, work: Work) -> Plan:
     """A day's map as other processes are told of it."""
     boxed = run.project.find_region(run.region).is_box
+    made = products.map_files(
+        run.project, run.region, run.grid, day, run.out.absolute(), work.origin, run.drawn
+    )
     return Plan(
         run.project.archive.absolute(),
         run.region,
@@ -187,7 +212,7 @@ def _plan(run: Run, day: str, work: Work, made: Mapping[str, MapFile]) -> Plan:
         *run.asked,
         run.threads,
         dataclasses.replace(work, mark=work.mark.absolute(), folder=work.folder.absolute()),
-        {n: dataclasses.replace(m, final=m.final.absolute()) for n, m in made.items()},
+        made,
     )
 
 
@@ -272,7 +297,17 @@ def _text(final: Path, facts: Json) -> str:
         f"{final}: {valid['count']:,} pixels ({facts['area_share']:.1%} of the region's grid), "
         f"{valid['min']:.1f} to {valid['max']:.1f} Mg C/ha, {facts['t_c']:,.0f} t C "
         f"({facts['note']}; {drawing.estimate(facts)}, without an interval)",
+        *_skipped(facts["tiles"]),
         *products.lines(facts),
         *(f"warning: {warning}" for warning in warnings),
     ]
     return "\n  ".join(lines)
+
+
+def _skipped(told: Json) -> list[str]:
+    if not told["skipped"]:
+        return []
+    return [
+        f"{told['skipped']:,} of {told['all']:,} tiles skipped: outside the boundary, without "
+        f"forest, or without data"
+    ]

@@ -100,6 +100,15 @@ def spot(sampler: Sampler, edge: int) -> Grid:
     return grid[_widened(rows, edge, grid.height), _widened(cols, edge, grid.width)]
 
 
+def middle(grid: Grid) -> Grid:
+    """Land of a tile's edge in the middle of a region, or all of a smaller one."""
+    rows, cols = (
+        slice((length - min(TILE_PX, length)) // 2, (length + min(TILE_PX, length)) // 2)
+        for length in grid.shape
+    )
+    return grid[rows, cols]
+
+
 def _widened(held: slice, edge: int, length: int) -> slice:
     """A span of that many pixels, moved off the region's end."""
     start = max(0, min(held.start, length - edge))
