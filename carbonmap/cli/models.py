@@ -39,7 +39,10 @@ inputs_option = click.option(
     help="image,terrain by default; canopy-height can join.",
 )
 preset_option = click.option(
-    "--preset", metavar="NAME", help="Size of networks: tiny (default), small, paper; idm."
+    "--preset",
+    metavar="NAME",
+    help="Size of networks: tiny (default), small, paper; of iidm also idm, idm-tiny and the rows "
+    "of the paper's tables, as table1:kd-unet.",
 )
 training_options = options(
     click.option("--steps", type=int, metavar="N", help="Of a network's training."),

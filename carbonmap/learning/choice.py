@@ -128,6 +128,8 @@ def standardised(
 def _denoiser(preset: str, bands: int) -> IidmSpec:
     if preset in ROWS:
         return ROWS[preset](bands)
+    if preset.startswith("table"):
+        raise ModelError(f"{preset!r} is no row of the paper's tables; {nearest(preset, ROWS)}")
     return dataclasses.replace(_of(PRESETS, preset, "iidm"), bands=bands)
 
 

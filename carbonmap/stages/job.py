@@ -102,8 +102,9 @@ def require_own(out: Path) -> None:
 
 
 def up_to_date(out: Path) -> Report:
-    """Of a model that needs no training."""
-    return Report(f"{out} is up to date", {"model": str(out), "state": "up to date"})
+    """Of a model that needs no training: what its card tells."""
+    held = (files.read_json(out / checkpoint.MARK) or {})["report"]
+    return Report(f"{out} is up to date", {"state": "up to date", "path": str(out), **held})
 
 
 def job_of(

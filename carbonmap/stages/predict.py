@@ -170,7 +170,9 @@ def _one_map(run: Run, day: str) -> Report:
     loaded, origin = drawn.loaded, _origin(run, day)
     with output.claim(maps.mark_of(final), origin, run.existing) as work:
         if work is None:
-            return Report(f"{final} is up to date", {"map": str(final), "state": "up to date"})
+            held = (files.read_json(maps.mark_of(final)) or {})["report"]
+            told = held | {"map": str(final), "state": "up to date"}
+            return Report(f"{final} is up to date", told)
         plan = _plan(run, day, work)
         one = opened(plan, drawn)
         written = _tiles(run, one, day)
@@ -191,7 +193,7 @@ def _one_map(run: Run, day: str) -> Report:
         facts["outside_learned_range"] = one.job.unlike(ranges)
         facts["warnings"] = applicability.warnings(facts["outside_learned_range"], ranges)
         work.finish(paths, facts)
-    return Report(_text(final, facts), {"state": "written", "map": str(final), **facts})
+    return Report(_text(final, facts), facts | {"map": str(final), "state": "written"})
 
 
 def _plan(run: Run, day: str, work: Work) -> Plan:

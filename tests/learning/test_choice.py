@@ -104,3 +104,8 @@ def test_labels_that_are_all_alike_are_left_as_they_are():
 def test_a_residual_has_a_scale_of_its_own_and_takes_no_other(values):
     with pytest.raises(ModelError, match=r"`model.diffusion` .*centre.*leave"):
         specs_for("iidm-residual", "tiny", 3, {}, values)
+
+
+def test_a_row_of_the_papers_tables_that_is_not_there_is_answered_by_those_that_are():
+    with pytest.raises(ModelError, match=r"did you mean 'table1:kd-unet'.*table2:Ours-KD-VGG-19"):
+        specs_for("iidm", "table1:kd-unit", 4, {}, {})

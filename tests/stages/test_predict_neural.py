@@ -157,3 +157,13 @@ def test_settings_of_a_model_that_predict_would_ignore_are_refused(drawn, capsys
     drawn.run(*DRAW, "m", "--set", "model.samples=3", code=1)
     assert "--set model.… says nothing to this command" in capsys.readouterr().err
     assert not (drawn.path / "m").exists()
+
+
+def test_programs_are_told_the_same_by_a_run_that_finds_all_done(drawn, capsys):
+    told = []
+    for _ in range(2):
+        drawn.run(*DRAW, "m", "--json")
+        (one,) = json.loads(capsys.readouterr().out)["maps"]
+        told.append(one)
+    assert [one.pop("state") for one in told] == ["written", "up to date"]
+    assert told[0] == told[1]
