@@ -17,6 +17,10 @@ from carbonmap.intervals import LEVEL
 from carbonmap.metrics import Errors, errors
 from carbonmap.types import Floats, Json, Raster
 
+MOST_DRAWS = 256
+"""Memory is a strip's draws, and where a model is judged a tile's: so many of 1034² pixels take
+1.1 GB. The mean of 256 errs within 0.2 % of what more would."""
+
 
 @dataclass(frozen=True)
 class Factors:

@@ -61,7 +61,7 @@ OWNERS = {
         "checkpoint/",
     ),
     "dask": ("lazy", "stages/"),
-    "distributed": ("stages/cluster", "stages/predict"),
+    "distributed": ("stages/cluster",),
     "tomllib": ("config",),
     "click": ("cli", "cli/"),
     "rich": ("progress",),

@@ -28,6 +28,9 @@ from carbonmap.dates import parse_periods
 from carbonmap.project import Project
 from carbonmap.stages import region as region_
 
+DEAF = {"model": "a model draws as its card says; or give --samples and --steps"}
+"""Of settings, what is written on a trained model's card."""
+
 drawing_options = options(
     click.option("--model", type=PATH, required=True, help="Folder of a trained model."),
     click.option(
@@ -60,7 +63,7 @@ drawing_options = options(
 @mask_option
 @overwrite_option
 @json_option
-@with_project()
+@with_project(deaf=DEAF, heeds=["model.split"])
 def calibrate(
     project: Project,
     model: Path,
@@ -114,7 +117,7 @@ def calibrate(
 @output_option("maps", "Folder for the maps.")
 @overwrite_option
 @json_option
-@with_project(deaf={"model": "a model draws as its card says, or give --samples and --steps"})
+@with_project(deaf=DEAF)
 def predict(
     project: Project,
     model: Path,

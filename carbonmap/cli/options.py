@@ -72,13 +72,18 @@ class ProjectCommand(click.Command):
 
 
 def with_project(
-    *, trains: bool = False, deaf: Mapping[str, str] | None = None, **settings: Sequence[str]
+    *,
+    trains: bool = False,
+    deaf: Mapping[str, str] | None = None,
+    heeds: Sequence[str] = (),
+    **settings: Sequence[str],
 ) -> Callable[[F], F]:
     """The options by which a command finds its settings, and those settings, its own applied.
 
     Args:
         trains: whether ``--steps`` and ``--minutes`` are among its options.
         deaf: parts of the project that the command would ignore, and what to give instead.
+        heeds: parts of those that it does not ignore.
         settings: by name of a part of the project, the command's options that replace its values;
             the command itself sees them in the project alone.
     """
@@ -89,7 +94,10 @@ def with_project(
             config_path: Path | None, overrides: Sequence[str], print_config: bool, **rest: Any
         ) -> None:
             for part, todo in (deaf or {}).items():
-                if any(text.split("=")[0].split(".")[0].strip() == part for text in overrides):
+                keys = [text.partition("=")[0].strip() for text in overrides]
+                if any(
+                    _is_in(key, part) and not any(_is_in(key, h) for h in heeds) for key in keys
+                ):
                     raise ConfigError(f"--set {part}.… says nothing to this command; {todo}")
             project = config.load(config_path, overrides)
             for part, names in settings.items():
@@ -120,6 +128,11 @@ def _with_training(project: Project, steps: int | None, minutes: float | None) -
     if steps is not None:
         training = dataclasses.replace(training, minutes=None)
     return config.changed(project, model=config.changed(project.model, training=training))
+
+
+def _is_in(key: str, part: str) -> bool:
+    """Whether a dotted key is a part of the project, or in it."""
+    return key == part or key.startswith(f"{part}.")
 
 
 def options(*decorators: Callable[[Any], Any]) -> Callable[[F], F]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import hashlib
+import io
 import json
 import math
 import os
@@ -17,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from carbonmap.errors import CarbonmapError, InputError, MissingInput, WriteError
+from carbonmap.errors import CarbonmapError, CorruptData, InputError, MissingInput, WriteError
 from carbonmap.types import Json
 
 CHUNK = 1 << 20
@@ -26,7 +27,7 @@ CHUNK = 1 << 20
 SAMPLE, SAMPLES = 1 << 16, 64
 """Bytes and number of a fingerprint's samples, evenly from a file's first byte to its last."""
 
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 """What the system says where a disk, a quota or a process' limit of a file is reached."""
 
 LONGEST_STEM = 200
@@ -217,7 +218,7 @@ def advice(path: Path, error: OSError) -> str:
         )
     elif error.errno == errno.ENAMETOOLONG:
         todo = "the name is too long for this disk; choose a shorter one"
-    elif error.errno in FULL:
+    elif error.errno in DISK_FULL:
         todo = (
             f"the disk or a quota is full ({free_text(path)}); make room and run the same command "
             f"again: what is finished is kept"
@@ -259,15 +260,50 @@ def write_text(final: Path, text: str) -> None:
         path.write_text(text, encoding="utf-8", newline="\n")
 
 
-def write_arrays(final: Path, arrays: Mapping[str, np.ndarray[Any, Any]]) -> None:
-    """Write arrays by name, whole or not at all; for a run's own use, in its own folder."""
+def write_arrays(final: Path, arrays: Mapping[str, np.ndarray[Any, Any]]) -> int:
+    """Write arrays by name, whole or not at all; for a run's own use, in its own folder.
+
+    Returns:
+        The file's CRC-32, which the disk gave back.
+
+    Raises:
+        WriteError: it did not, or the disk is full.
+    """
+    with io.BytesIO() as memory:
+        np.savez(memory, allow_pickle=False, **arrays)
+        encoded = memory.getvalue()
+    known = zlib.crc32(encoded)
     with partial(final, contested=True) as path:
-        np.savez(path, allow_pickle=False, **arrays)
+        path.write_bytes(encoded)
+        if crc32(path) != known:
+            raise WriteError(
+                f"{str(final)!r} does not read back as it was written; {free_text(final)}; check "
+                f"the disk and run the same command again: what is finished is kept"
+            )
+    return known
 
 
-def read_arrays(path: Path, names: Iterable[str]) -> dict[str, np.ndarray[Any, Any]]:
-    """Some of the arrays that `write_arrays` wrote, by name."""
-    with np.load(path, allow_pickle=False) as held:
+def read_arrays(path: Path, known: int, names: Iterable[str]) -> dict[str, np.ndarray[Any, Any]]:
+    """Some of the arrays that `write_arrays` wrote, by name.
+
+    Args:
+        path: of the file.
+        known: its CRC-32.
+        names: of the arrays.
+
+    Raises:
+        CorruptData: the file is gone, or another than was written.
+    """
+    try:
+        encoded = path.read_bytes()
+    except OSError as error:
+        raise CorruptData(f"{str(path)!r} is gone ({error}); run the same command again") from error
+    if zlib.crc32(encoded) != known:
+        raise CorruptData(
+            f"{str(path)!r} changed since it was written, as by another run into the same folder; "
+            f"end that one, and run the same command again"
+        )
+    with np.load(io.BytesIO(encoded), allow_pickle=False) as held:
         return {name: held[name] for name in names}
 
 

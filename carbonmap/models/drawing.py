@@ -6,6 +6,7 @@ import dataclasses
 
 from pydantic import ValidationError
 
+from carbonmap.ensembles import MOST_DRAWS
 from carbonmap.errors import ModelError
 from carbonmap.learning.diffusion import Diffusion, Residual
 from carbonmap.learning.learner import Learner
@@ -34,8 +35,8 @@ def redrawn(
     """
     learner = model.learner
     if samples is not None:
-        if samples < 1:
-            raise ModelError(f"--samples {samples} are no draws; give 1 or more")
+        if not 1 <= samples <= MOST_DRAWS:
+            raise ModelError(f"--samples is {samples}; give 1 to {MOST_DRAWS}")
         if not learner.generative:
             raise ModelError("--samples says nothing to this model, whose draws are all alike")
     if steps is not None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import threading
-from collections.abc import Iterator
-from concurrent.futures import CancelledError, ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import cache
@@ -181,8 +182,8 @@ class Neural:
             seen = np.stack([self._encoded(layers, wide, g) for g in filled])
             return blending.quanta(self._densities(seen, filled, count), self.quantum)
 
-        pool = _pool(self.threads or cpu_threads())
-        for group, drawn in zip(groups, pool.map(one, groups), strict=True):
+        threads = self.threads or cpu_threads()
+        for group, drawn in zip(groups, _ahead(_pool(threads), one, groups, threads), strict=True):
             for window, tiles in zip(group, drawn, strict=False):  # what fills the batch is left
                 yield window.cell, tiles[:, *window.grid.roi_of(window.cell.padded(self.reach))]
 
@@ -276,6 +277,26 @@ def _made(threads: int) -> ThreadPoolExecutor:
     list(pool.map(lambda _: together.wait(), range(threads)))
     torch.set_num_threads(held)
     return pool
+
+
+def _ahead(
+    pool: ThreadPoolExecutor,
+    one: Callable[[list[Window]], blending.Whole],
+    groups: Sequence[list[Window]],
+    threads: int,
+) -> Iterator[blending.Whole]:
+    """What `one` gives for each group, in order; few more than the threads are held at a time."""
+    waiting: deque[Future[blending.Whole]] = deque()
+    try:
+        for group in groups:
+            waiting.append(pool.submit(one, group))
+            if len(waiting) > 2 * threads:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        for left in waiting:
+            left.cancel()
 
 
 def _alone() -> None:

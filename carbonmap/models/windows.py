@@ -21,6 +21,9 @@ leans on padding instead of land."""
 REACH_SHARE = 32
 """A window's reach is this part of its edge: 2 pixels of 64, well within its margin."""
 
+LEAST_REACH = 2
+"""Pixels, where the margin has as many: with one, steps across edges were still seen."""
+
 
 @dataclass(frozen=True)
 class Window:
@@ -43,7 +46,7 @@ def reach(tile_px: int) -> int:
     reach of 0, 1, 2 and 3, and the deviation of six pixels 1.03, 1.02, 1.02 and 1.01 times theirs:
     the mean of two answers is smoother than one, so a longer reach would blur.
     """
-    return tile_px // REACH_SHARE
+    return max(tile_px // REACH_SHARE, min(LEAST_REACH, tile_px // MARGIN_SHARE))
 
 
 def cells(tile_px: int) -> int:

@@ -80,6 +80,7 @@ def calibrate(
             facts = (files.read_json(mark) or {})["report"]
             return Report(f"{mark} is up to date\n{_text(facts)}", facts)
         facts = _facts(drawn, ground_of(job))
+        facts |= {"region": region, "dates": list(job.days)}
         work.begin_publishing()
         work.finish([], facts)
     return Report(f"{mark}\n{_text(facts)}", facts)
@@ -97,6 +98,7 @@ def _facts(drawn: Drawn, ground: Ground) -> Json:
         "reach": "quantiles" if count >= QUANTILES_FROM else "standard deviation",
         **drawn.told,
         "on_the_other_half": interval_facts(pixels),
+        "chosen_on_validation": bool(drawn.loaded.card.get("chosen_on_validation")),
     }
 
 
@@ -106,6 +108,10 @@ def _text(facts: Json) -> str:
         f"k = {facts['k']:.3g} times the {facts['reach']} of {facts['samples']} draws hold "
         f"{facts['level']:.0%} of the labels held out"
     )
+    if facts["chosen_on_validation"]:
+        told += (
+            "\n  warning: these blocks chose when training stopped, so the interval is too short"
+        )
     if other["k"] is None:
         return f"{told}; nothing judges it: {other['why']}"
     boot = other["bootstrap"]

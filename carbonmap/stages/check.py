@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple, get_args
 
 from carbonmap import progress
 from carbonmap.errors import MissingInput
@@ -15,6 +15,15 @@ from carbonmap.stages.common import Report
 from carbonmap.types import Json
 
 State = Literal["complete", "damaged", "unfinished", "unmarked"]
+
+MARKS = {
+    "model.json": ("weights.safetensors", "weights.skops"),
+    "layer.json": ("data.zarr",),
+    "labels.json": ("stands.parquet",),
+    "comparison.json": ("comparison.md",),
+}
+"""Marks of outputs that are no single map, and files by which one is known that has lost its
+mark."""
 
 SHOWN = 5
 """Files of one output that are named when they are damaged; a layer has thousands."""
@@ -55,7 +64,7 @@ class Output:
         if self.state == "unfinished":
             done = f", {self.parts:,} parts done" if self.parts else ""
             return f"{what}{done}; wait for it, or run the same command again to go on"
-        return f"{what}: no {maps.mark_of(self.path).name} declares it whole; make it again"
+        return f"{what}: no mark declares it whole; make it again"
 
     def to_json(self) -> Json:
         """Plain values for ``--json``."""
@@ -89,7 +98,7 @@ def check(path: Path, *, thorough: bool) -> Report:
             f"or a mark (.json)"
         )
     whole = all(one.state == "complete" for one in found)
-    counts = {s: sum(one.state == s for one in found) for s in State.__args__}  # type: ignore[attr-defined]
+    counts = {s: sum(one.state == s for one in found) for s in get_args(State)}
     total = ", ".join(f"{n} {state}" for state, n in counts.items() if n)
     lines = [*(one.line() for one in found), total]
     return Report("\n".join(lines), {"whole": whole, "outputs": [one.to_json() for one in found]})
@@ -98,41 +107,56 @@ def check(path: Path, *, thorough: bool) -> Report:
 def _outputs(path: Path, thorough: bool) -> Iterator[Output]:
     """Finished output first, in the order of names, then what nothing declares whole."""
     if path.is_dir():
-        marks, works, rasters = _below(path)
+        found = _below(path)
     else:
         mark = maps.mark_of(files.existing(path, "output"))
-        rasters = [path] if path.suffix == ".tif" else []
         work = output.work_folder(mark)
-        marks, works = [mark] * mark.is_file(), [work] * work.is_dir()
-    declared = set()
-    for mark in progress.track(marks, "checking", len(marks)) if thorough else marks:
-        held = files.read_json(mark)
-        if held is not None and _is_mark(held):
-            declared |= {(mark.parent / name).resolve() for name in held["files"]}
-            yield _finished(mark, held, thorough)
-    for work in works:
+        rasters = [path] if path.suffix == ".tif" else []
+        found = Found([mark] * mark.is_file(), [work] * work.is_dir(), rasters, [])
+    held = {mark: files.read_json(mark) for mark in found.marks}
+    known = {mark: one for mark, one in held.items() if one is not None and _is_mark(one)}
+    declared = {(m.parent / name).resolve() for m, one in known.items() for name in one["files"]}
+    heads = [mark for mark in known if mark.resolve() not in declared]  # not a part of another's
+    for mark in progress.track(heads, "checking", len(heads)) if thorough else heads:
+        yield _finished(mark, known[mark], thorough)
+    for mark, one in held.items():
+        if one is None and (mark.name in MARKS or mark.with_suffix(".tif") in found.rasters):
+            yield Output(mark, "damaged", wrong=(mark.name,))
+    for work in found.works:
         if (origin := files.read_json(work / "origin.json")) is not None:
             mark = work.parent / f"{work.name.removeprefix('.').removesuffix('.work')}.json"
             stage = str(origin.get("stage", ""))
             yield Output(mark, "unfinished", stage, parts=output.parts_done(work))
-    for raster in rasters:
-        if raster.resolve() not in declared and maps.is_ours(raster):
-            yield Output(raster, "unmarked", bytes=raster.stat().st_size)
+    for orphan in [*found.rasters, *found.orphans]:
+        lost = orphan.resolve() not in declared and not maps.mark_of(orphan).is_file()
+        if lost and (orphan in found.orphans or maps.is_ours(orphan)):
+            yield Output(orphan, "unmarked", bytes=orphan.stat().st_size)
 
 
-def _below(folder: Path) -> tuple[list[Path], list[Path], list[Path]]:
-    """What may be marks, work folders and maps, below a folder and outside of any store."""
-    marks, works, rasters = [], [], []
+class Found(NamedTuple):
+    """What may be output: marks, work folders, maps, and other products without their mark."""
+
+    marks: list[Path]
+    works: list[Path]
+    rasters: list[Path]
+    orphans: list[Path]
+
+
+def _below(folder: Path) -> Found:
+    """What may be output below a folder, outside of any store."""
+    found = Found([], [], [], [])
     for root, folders, names in os.walk(folder):
-        here = Path(root)
-        works += [here / f for f in folders if f.startswith(".") and f.endswith(".work")]
-        folders[:] = sorted(
-            f for f in folders if not f.startswith(".") and Path(f).suffix != ".zarr"
-        )
-        seen = [here / name for name in sorted(names) if not name.startswith(".")]
-        marks += [p for p in seen if p.suffix == ".json"]
-        rasters += [p for p in seen if p.suffix == ".tif"]
-    return marks, sorted(works), rasters
+        here, seen = Path(root), [name for name in sorted(names) if not name.startswith(".")]
+        for mark, products in MARKS.items():
+            work = output.work_folder(here / mark)
+            if mark not in seen and not work.is_dir():
+                found.orphans.extend(here / p for p in products if p in {*seen, *folders})
+        found.works.extend(here / f for f in folders if f.startswith(".") and f.endswith(".work"))
+        folders[:] = sorted(f for f in folders if not f.startswith(".") and f[-5:] != ".zarr")
+        found.marks.extend(here / name for name in seen if name.endswith(".json"))
+        found.rasters.extend(here / name for name in seen if name.endswith(".tif"))
+    found.works.sort()
+    return found
 
 
 def _is_mark(held: Json) -> bool:

@@ -17,13 +17,14 @@ from carbonmap.cores import cpu_threads
 from carbonmap.errors import CarbonmapError, ConfigError, MissingInput
 
 if TYPE_CHECKING:
-    from distributed import Client, LocalCluster
+    from distributed import Client as Client
+    from distributed import LocalCluster
 
 AHEAD = 2
 """Tiles that are given to each process at a time: one to compute and one to go on with at once."""
 
-PATIENCE = "60s"
-"""How long a scheduler may take to answer."""
+PATIENCE_S = 60
+"""How long a scheduler may take to answer, or to have its first worker."""
 
 Part = TypeVar("Part")
 
@@ -36,19 +37,28 @@ class Failure(NamedTuple):
     text: str
 
 
-def require_possible(workers: int | None, scheduler: str | None, device: str | None) -> None:
+def require_possible(workers: int | None, scheduler: str | None) -> None:
     """Refuse processes that could not be had, before anything is read.
 
     Raises:
-        ConfigError: both sorts are asked for, fewer than one, or several on one GPU.
+        ConfigError: both sorts are asked for, or fewer than one.
     """
     if workers is not None and scheduler is not None:
         raise ConfigError("--workers begins processes here, --scheduler asks others'; give one")
     if workers is not None and workers < 1:
         raise ConfigError(f"--workers {workers} are no processes; give 1 or more")
-    if workers is not None and workers > 1 and device not in (None, "cpu"):
+
+
+def require_cpu(workers: int | None, device: str) -> None:
+    """Refuse to share a GPU, which one process fills.
+
+    Raises:
+        ConfigError: several processes would.
+    """
+    if workers is not None and workers > 1 and device != "cpu":
         raise ConfigError(
-            f"--workers {workers} would crowd {device}, which one process fills; leave it out"
+            f"--workers {workers} would crowd {device}, which one process fills; leave it out, or "
+            f"give --scheduler a worker for each GPU"
         )
 
 
@@ -71,17 +81,24 @@ def processes(workers: int | None, scheduler: str | None) -> Iterator[Client | N
     # what matters of its many words is raised
     logging.getLogger("distributed").setLevel(logging.CRITICAL)
     if scheduler is None:
-        with _own(workers or 1) as own, Client(own) as client:
+        with _own(workers or 1) as own, Client(own, set_as_default=False) as client:
             yield client
         return
     try:
-        found = Client(scheduler, timeout=PATIENCE)
+        found = Client(scheduler, timeout=f"{PATIENCE_S}s", set_as_default=False)
     except (OSError, TimeoutError, ValueError) as error:
         raise MissingInput(
             f"no dask scheduler answers at {scheduler!r} ({error}); start one by `dask scheduler`, "
             f"or give its address, as in tcp://10.0.0.1:8786"
         ) from error
     with found:
+        try:
+            found.wait_for_workers(1, timeout=PATIENCE_S)
+        except TimeoutError as error:
+            raise MissingInput(
+                f"the scheduler at {scheduler!r} has no worker; start some by `dask worker "
+                f"{scheduler}`"
+            ) from error
         yield found
 
 
@@ -121,15 +138,17 @@ def elsewhere(
     from distributed import KilledWorker, as_completed
 
     waiting = iter(left)
-    ahead = AHEAD * max(1, len(client.scheduler_info(n_workers=-1)["workers"]))
     given: dict[Any, Part] = {}
 
-    def give(count: int) -> list[Any]:
-        found = [(client.submit(one, part, pure=False), part) for part in _some(waiting, count)]
+    def give() -> list[Any]:
+        """As many more as keep all processes busy that there are by now."""
+        workers = len(client.scheduler_info(n_workers=-1)["workers"])
+        parts = itertools.islice(waiting, max(0, AHEAD * max(1, workers) - len(given)))
+        found = {client.submit(one, part, pure=False): part for part in parts}
         given.update(found)
-        return [future for future, _ in found]
+        return list(found)
 
-    done = as_completed(give(ahead))
+    done = as_completed(give())
     try:
         for future in done:
             part = given.pop(future)
@@ -137,17 +156,23 @@ def elsewhere(
                 result = future.result()
             except KilledWorker as error:
                 raise CarbonmapError(
-                    f"{part} ended {error.allowed_failures + 1} processes one after the other, as "
-                    f"a part does that needs more memory than they have; give fewer --workers, or "
-                    f"workers with more memory; what is finished is kept"
+                    f"{_name(part)} ended {error.allowed_failures + 1} processes one after the "
+                    f"other, as a part does that needs more memory than they have; give fewer "
+                    f"--workers, or workers with more memory; what is finished is kept"
+                ) from error
+            except Exception as error:  # a scheduler that is gone, a worker without carbonmap, …
+                raise CarbonmapError(
+                    f"{_name(part)} was not computed: {type(error).__name__}: {error}; mend that, "
+                    f"and run the same command again: what is finished is kept"
                 ) from error
             if isinstance(result, Failure):
                 raise CarbonmapError(result.text)
             yield result
-            for more in give(1):
+            for more in give():
                 done.add(more)
     finally:
-        client.cancel(list(given), force=True)
+        with contextlib.suppress(Exception):  # of a scheduler that is gone
+            client.cancel(list(given), force=True)
 
 
 def caught(one: Callable[[Part], Result], part: Part) -> Result | Failure:
@@ -158,10 +183,21 @@ def caught(one: Callable[[Part], Result], part: Part) -> Result | Failure:
         return Failure(str(error))
 
 
-def threads_each(workers: int | None) -> int:
-    """Threads of each of so many processes of this machine."""
-    return max(1, cpu_threads() // (workers or 1))
+def threads_each(workers: int | None, scheduler: str | None, threads: int | None) -> int | None:
+    """Threads of each process, None for every core.
+
+    Args:
+        workers: processes of this machine, which share its cores.
+        scheduler: of others, each of which has one unless it was given more.
+        threads: that the settings allow, None for every core.
+    """
+    if scheduler is not None:
+        return threads or 1
+    if workers is None:
+        return threads
+    share = max(1, cpu_threads() // workers)
+    return share if threads is None else min(share, threads)
 
 
-def _some(parts: Iterator[Part], count: int) -> list[Part]:
-    return list(itertools.islice(parts, count))
+def _name(part: object) -> str:
+    return f"tile {getattr(part, 'name', part)}"

@@ -53,6 +53,11 @@ class Drawn:
     def tags(self) -> dict[str, str]:
         """What a map's file says of it."""
         tags = {key: str(value) for key, value in self.told.items() if value is not None}
+        if self.interval is not None:
+            tags["interval"] = (
+                f"{self.interval['k']:.4g} times the draws' {self.interval['reach']}, found on "
+                f"{self.interval['region']}, {', '.join(self.interval['dates'])}"
+            )
         return tags | ({"estimate": estimate(self.told)} if "samples" in self.told else {})
 
 

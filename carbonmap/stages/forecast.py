@@ -79,7 +79,7 @@ def forecast(one: Opened, out: Path, processes: int) -> Forecast:
     parts = list(tiles(grid, common.TILE_PX))
     beside = _beside(parts, one.plan.outline)
     disk = common.map_bytes(grid, len(one.plan.made))
-    disk += one.sharing.bytes() if one.sharing is not None else 0
+    disk += one.sharing.disk_bytes() if one.sharing is not None else 0
     land = sum(part.grid.size for part, away in zip(parts, beside, strict=True) if not away)
     alone = one.drawn.workers if processes == 1 else 1
     memory = processes * (LIBRARIES_BYTES + alone * _tile_bytes(model, grid, one.drawn.samples))

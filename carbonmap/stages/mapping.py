@@ -5,12 +5,15 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import math
+import platform
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 
+import dask
 import numpy as np
 import shapely
 import xarray as xr
@@ -18,9 +21,10 @@ import xarray as xr
 from carbonmap import applicability
 from carbonmap.checkpoint import Checkpoint
 from carbonmap.coverage import polygon_coverage
-from carbonmap.errors import CorruptData
+from carbonmap.errors import CorruptData, MissingInput, ModelError
 from carbonmap.features import FeatureSpec, features_at, valid_pixels
 from carbonmap.grid import Grid
+from carbonmap.io import files
 from carbonmap.io.maps import MapFile
 from carbonmap.io.output import Work
 from carbonmap.models.protocol import Windowed
@@ -29,7 +33,7 @@ from carbonmap.stages.cluster import Failure
 from carbonmap.stages.drawing import Drawn
 from carbonmap.stages.mask import read_forest
 from carbonmap.stages.products import NAME
-from carbonmap.stages.sharing import Asked, Sharing
+from carbonmap.stages.sharing import Asked, TwoPass
 from carbonmap.tiles import Tile
 from carbonmap.types import Bool, Json, Raster
 
@@ -127,9 +131,9 @@ class Plan:
         mask: forest mask, or None.
         model: its folder.
         sha256: of the model's weights.
-        samples: draws, as of `drawing.drawn`.
-        steps: likewise.
-        device: likewise.
+        told: how the model draws, which every process must do alike.
+        interval: what `calibrate` found of it, None where nobody did.
+        release: versions of what computes; see `release`.
         threads: of each process.
         work: the claimed output; its journal stays with the process that claimed it.
         made: the maps by name.
@@ -143,9 +147,9 @@ class Plan:
     mask: Path | None
     model: Path
     sha256: str
-    samples: int | None
-    steps: int | None
-    device: str | None
+    told: Json
+    interval: Json | None
+    release: Json
     threads: int | None
     work: Work
     made: Mapping[str, MapFile]
@@ -168,7 +172,7 @@ class Opened:
 
     job: Job
     drawn: Drawn
-    sharing: Sharing | None
+    sharing: TwoPass | None
     plan: Plan
 
     def tile(self, tile: Tile) -> tuple[str, Json]:
@@ -189,24 +193,36 @@ def opened(plan: Plan, drawn: Drawn | None = None) -> Opened:
         CorruptData: the model at hand is not the plan's.
     """
     if drawn is None:
-        drawn = drawing.drawn(plan.model, plan.threads, plan.samples, plan.steps, plan.device)
-    if drawn.loaded.sha256 != plan.sha256:
+        options = (plan.told.get(key) for key in ("samples", "sampler_steps", "device"))
+        drawn = drawing.drawn(plan.model, plan.threads, *options)
+    if (drawn.loaded.sha256, drawn.told) != (plan.sha256, plan.told):
         raise CorruptData(
-            f"model {str(plan.model)!r} is another than when the run began; run the command again"
+            f"model {str(plan.model)!r} is another than when the run began, or draws otherwise on "
+            f"{platform.node()}; run the command again"
         )
+    drawn = dataclasses.replace(drawn, interval=plan.interval)
     stack, _ = scope.one_image(plan.archive, plan.region, [plan.day])
     job = Job(stack, plan.grid, drawn.loaded, plan.mask, plan.outline)
     model, told = drawn.loaded.model, partial(products.summarise, drawn)
     sharing = None
     if isinstance(model, Windowed):
         names = list(plan.made)
-        sharing = Sharing(plan.grid, plan.work, model, drawn.samples, names, job.asked, told)
+        sharing = TwoPass(plan.grid, plan.work, model, drawn.samples, names, job.asked, told)
     return Opened(job, drawn, sharing, plan)
 
 
+def release() -> Json:
+    """Versions of what a map's bytes may depend on."""
+    return {name: version(name) for name in ("carbonmap", "torch", "numpy", "scikit-learn")}
+
+
 def tile_of(plan: Plan, tile: Tile) -> tuple[str, Json] | Failure:
-    """One tile, by a process that is told nothing else; what it opens it keeps for the next one."""
-    return cluster.caught(lambda part: _held(plan).tile(part), tile)
+    """One tile, by a process that is told nothing else; what it opens it keeps for the next one.
+
+    Its layers are read here, and not by other processes of the cluster.
+    """
+    with dask.config.set(scheduler="synchronous"):
+        return cluster.caught(lambda part: _held(plan).tile(part), tile)
 
 
 _OPEN: dict[str, Opened] = {}
@@ -217,8 +233,28 @@ _TURN = threading.Lock()
 
 def _held(plan: Plan) -> Opened:
     key = common.digest([str(plan.work.folder), plan.work.origin])
+    _require_alike(plan)
     with _TURN:
         if key not in _OPEN:
             _OPEN.clear()
             _OPEN[key] = opened(plan)
         return _OPEN[key]
+
+
+def _require_alike(plan: Plan) -> None:
+    """Refuse to compute with other versions than the run's, or beside the folder that it fills.
+
+    Raises:
+        ModelError: the versions differ.
+        MissingInput: this process does not see the run's folder, or the run is over.
+    """
+    if (own := release()) != plan.release:
+        raise ModelError(
+            f"a worker on {platform.node()} has {own}, and this run {plan.release}: maps could "
+            f"differ in their bytes; install the same on both"
+        )
+    if files.read_json(plan.work.folder / "origin.json") != plan.work.origin:
+        raise MissingInput(
+            f"a worker on {platform.node()} does not see the run's folder "
+            f"{str(plan.work.folder)!r}; write to a disk that all of them share"
+        )

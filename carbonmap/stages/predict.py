@@ -25,13 +25,13 @@ from carbonmap.stages import region as region_
 from carbonmap.stages.common import Report, Written
 from carbonmap.stages.drawing import Drawn
 from carbonmap.stages.forecast import forecast
-from carbonmap.stages.mapping import Opened, Plan, opened, tile_of
+from carbonmap.stages.mapping import Opened, Plan, opened, release, tile_of
 from carbonmap.stages.mask import check_mask
 from carbonmap.stages.products import NAME
 from carbonmap.types import Json
 
 if TYPE_CHECKING:
-    from distributed import Client
+    from carbonmap.stages.cluster import Client
 
 BEYOND = 1.25
 """A map's largest value over the labels' from which its reader is warned."""
@@ -46,7 +46,6 @@ class Run:
         region: name of the region in the archive.
         grid: the region's.
         drawn: the model.
-        asked: draws, steps and device as the user gave them, None where the card's hold.
         mask: forest mask, or None.
         out: folder of the maps.
         existing: what to do about maps made otherwise.
@@ -58,7 +57,6 @@ class Run:
     region: str
     grid: Grid
     drawn: Drawn
-    asked: tuple[int | None, int | None, str | None]
     mask: Path | None
     out: Path
     existing: Existing
@@ -107,8 +105,9 @@ def predict(
         MissingInput: a date has no image, or a layer that the model reads was never ingested.
         ConfigError: the processes cannot be had so.
     """
-    cluster.require_possible(workers, scheduler, device)
+    cluster.require_possible(workers, scheduler)
     drawn = drawing.drawn(model_folder, project.output.threads, samples, steps, device)
+    cluster.require_cpu(workers, drawn.told.get("device", "cpu"))
     learned = drawn.loaded.card["pixel_m"]
     scope.require_grid(project, region, grid)
     if learned != grid.pixel_m:
@@ -118,9 +117,8 @@ def predict(
         )
     check_mask(mask, grid)
     days = scope.image_days(project.archive, region, dates)
-    threads = cluster.threads_each(workers) if workers else project.output.threads
-    asked = samples, steps, device
-    run = Run(project, region, grid, drawn, asked, mask, out, existing, None, threads)
+    threads = cluster.threads_each(workers, scheduler, project.output.threads)
+    run = Run(project, region, grid, drawn, mask, out, existing, None, threads)
     if dry_run:
         return _foreseen(run, days, workers or 1)
     with cluster.processes(workers, scheduler) as client:
@@ -192,6 +190,8 @@ def _one_map(run: Run, day: str) -> Report:
         ranges = loaded.card["feature_ranges"]
         facts["outside_learned_range"] = one.job.unlike(ranges)
         facts["warnings"] = applicability.warnings(facts["outside_learned_range"], ranges)
+        facts["interval"] = drawn.interval
+        facts["warnings"] += _elsewhere(drawn, region, day)
         work.finish(paths, facts)
     return Report(_text(final, facts), facts | {"map": str(final), "state": "written"})
 
@@ -211,7 +211,9 @@ def _plan(run: Run, day: str, work: Work) -> Plan:
         run.mask.absolute() if run.mask else None,
         run.drawn.folder.absolute(),
         run.drawn.loaded.sha256,
-        *run.asked,
+        run.drawn.told,
+        run.drawn.interval,
+        release(),
         run.threads,
         dataclasses.replace(work, mark=work.mark.absolute(), folder=work.folder.absolute()),
         made,
@@ -230,7 +232,7 @@ def _tiles(run: Run, one: Opened, day: str) -> dict[str, Written]:
             run.grid, plan.made, plan.work, one.job.density, what, drawn.workers, drawn.stop,
             elsewhere,
         )  # fmt: skip
-    common.require_space(plan.work, run.grid, len(plan.made), sharing.bytes())
+    common.require_space(plan.work, run.grid, len(plan.made), sharing.disk_bytes())
     sharing.compute(what, drawn.workers, drawn.stop, elsewhere)
     return common.compute_tiles(run.grid, plan.made, plan.work, sharing.joined, f"joining {day}")
 
@@ -304,6 +306,17 @@ def _text(final: Path, facts: Json) -> str:
         *(f"warning: {warning}" for warning in warnings),
     ]
     return "\n  ".join(lines)
+
+
+def _elsewhere(drawn: Drawn, region: str, day: str) -> list[str]:
+    """A warning where an interval was found on other land or another day than is mapped."""
+    held = drawn.interval
+    if held is None or (held["region"] == region and day in held["dates"]):
+        return []
+    return [
+        f"the interval was found on {held['region']}, {', '.join(held['dates'])}; here it may hold "
+        f"less than it did there"
+    ]
 
 
 def _skipped(told: Json) -> list[str]:

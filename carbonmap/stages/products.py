@@ -19,7 +19,8 @@ NAME = "carbon_density"
 SD = f"{NAME}_sd"
 
 LOW, HIGH = (f"{NAME}_{end}{LEVEL:.0%}".rstrip("%") for end in ("low", "high"))
-"""Ends of the interval that is to hold 90 % of what a sample plot would find."""
+"""Ends of the interval that held 90 % of the labels held out: labels share a stand's stock out by
+its canopy, and a sample plot in it differs by more."""
 
 SPREAD_SHARE = 0.5
 """Of the densities' colour ramp that the standard deviation's spans."""
@@ -70,8 +71,8 @@ def _phrase(name: str, drawn: Drawn) -> str:
     return {
         NAME: "carbon density",
         SD: f"standard deviation of {drawn.samples} draws of carbon density",
-        LOW: f"lower end of the {LEVEL:.0%} interval of carbon density",
-        HIGH: f"upper end of the {LEVEL:.0%} interval of carbon density",
+        LOW: f"lower end of what held {LEVEL:.0%} of held-out labels of carbon density",
+        HIGH: f"upper end of what held {LEVEL:.0%} of held-out labels of carbon density",
     }[name]
 
 
@@ -89,7 +90,7 @@ def lines(facts: Json) -> list[str]:
     if LOW in others:
         wide = others[HIGH]["mean_mg_c_ha"] - others[LOW]["mean_mg_c_ha"]
         told.append(
-            f"{others[LOW]['map']}, {others[HIGH]['map']}: {LEVEL:.0%} interval of a pixel, "
-            f"{wide:.1f} Mg C/ha wide on average"
+            f"{others[LOW]['map']}, {others[HIGH]['map']}: interval that held {LEVEL:.0%} of a "
+            f"pixel's labels held out, {wide:.1f} Mg C/ha wide on average"
         )
     return told

@@ -8,9 +8,10 @@ take the tiles in any order.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -33,7 +34,7 @@ BYTES_PER_VALUE = 4
 
 
 @dataclass(frozen=True)
-class Sharing:
+class TwoPass:
     """The windows of some maps of one region.
 
     Args:
@@ -78,7 +79,7 @@ class Sharing:
         """The second pass: a tile of every map, or None where all of it is unknown."""
         if self._facts(tile).get("empty"):
             return None
-        own = files.read_arrays(self._path(tile), self.names)
+        own = self._read(tile, self.names)
         rims = [rim.intersection(tile.grid) for rim in _rims(tile.grid, self.model.reach)]
         totals = [nothing(rim, self.count) for rim in rims if rim is not None]
         for share in self._shares(tile):
@@ -89,7 +90,7 @@ class Sharing:
                 own[name][tile.grid.roi_of(total.grid)] = values
         return own if any(np.isfinite(one).any() for one in own.values()) else None
 
-    def bytes(self) -> int:
+    def disk_bytes(self) -> int:
         """What the first pass keeps on the disk."""
         parts = list(tiles(self.grid, common.TILE_PX))
         rims = sum(rim.size for tile in parts for rim in _rims(tile.grid, self.model.reach))
@@ -112,8 +113,7 @@ class Sharing:
             return _key(tile), {"empty": True}
         shares = {f"sums {n}": rim.sums for n, rim in enumerate(rims)}
         shares |= {f"weights {n}": rim.weights for n, rim in enumerate(rims)}
-        files.write_arrays(self._path(tile), {**maps, **shares})
-        return _key(tile), {"crc32": files.crc32(self._path(tile))}
+        return _key(tile), {"crc32": files.write_arrays(self._path(tile), {**maps, **shares})}
 
     def _middle(self, grid: Grid, strip: Shares) -> dict[str, tuple[Grid, Raster]]:
         """What the maps say where no other tile's windows reach."""
@@ -137,8 +137,12 @@ class Sharing:
             for number, rim in enumerate(_rims(other.grid, reach)):
                 if rim.intersection(tile.grid) is not None:
                     names = f"sums {number}", f"weights {number}"
-                    held = files.read_arrays(self._path(other), names)
+                    held = self._read(other, names)
                     yield Shares(rim, *(held[name] for name in names))
+
+    def _read(self, tile: Tile, names: Iterable[str]) -> dict[str, np.ndarray[Any, Any]]:
+        """Arrays of a tile, once they are known to be those that this run wrote."""
+        return files.read_arrays(self._path(tile), self._facts(tile)["crc32"], names)
 
     def _facts(self, tile: Tile) -> Json:
         return self.work.done[_key(tile)]

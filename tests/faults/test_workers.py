@@ -127,7 +127,6 @@ def test_processes_that_cannot_be_had_are_refused(place):
     for words, text in (
         (("--workers", "0"), "give 1 or more"),
         (("--workers", "2", "--scheduler", "tcp://x:1"), "give one"),
-        (("--workers", "2", "--device", "cuda"), "which one process fills"),
     ):
         code, _, err = place.call(*PREDICT, "models/ols", "-o", "m", *words)
         assert code == 1

@@ -84,6 +84,29 @@ def test_maps_of_draws_say_how_they_differ_and_once_it_is_known_how_far_they_err
     assert (drawn.path / "m" / "demo_2020-11_carbon_density_sd.qml").is_file()
 
 
+def test_an_interval_found_on_another_day_is_mapped_with_a_warning(drawn, capsys):
+    drawn.run("calibrate", *DRAW, *SPLIT)
+    drawn.run("predict", *DRAW, "-o", "m")
+    assert "warning: the interval was found" not in capsys.readouterr().out
+    with rasterio.open(drawn.path / "m" / "demo_2020-11_carbon_density_low90.tif") as source:
+        tags = source.tags()
+    assert (
+        "times the draws' standard deviation, found on demo, 2020-11-15"
+        in (tags["CARBONMAP_INTERVAL"])
+    )
+    mark = drawn.path.joinpath(*FOUND)
+    told = json.loads(mark.read_text())
+    told["report"]["dates"] = ["2020-02-15"]
+    mark.write_text(json.dumps(told))
+    drawn.run("predict", *DRAW, "-o", "other")
+    assert "warning: the interval was found on demo, 2020-02-15" in capsys.readouterr().out
+
+
+def test_settings_of_a_model_that_calibrate_would_ignore_are_refused(drawn, capsys):
+    drawn.run("calibrate", *DRAW, *SPLIT, "--set", "model.samples=8", code=1)
+    assert "says nothing to this command" in capsys.readouterr().err
+
+
 def test_an_interval_of_other_weights_or_draws_is_not_taken(drawn, capsys):
     drawn.run("calibrate", *DRAW, *SPLIT)
     drawn.run("predict", *DRAW[:4], "--samples", "3", "-o", "three")

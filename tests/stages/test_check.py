@@ -73,6 +73,34 @@ def test_a_map_without_its_mark_and_a_run_that_stopped_are_told(copy, capsys, mo
     copy.run("verify", "stopped")
 
 
+def test_a_mark_that_is_cut_or_lost_is_told_whatever_it_declares(copy, capsys):
+    model, layer = copy.path / "models" / "ols", copy.path / "archive" / "demo" / "elevation"
+    (model / "model.json").write_bytes((model / "model.json").read_bytes()[:40])
+    (layer / "layer.json").unlink()
+    for command, code in (("info", 0), ("verify", 1)):
+        whole, outputs = told(capsys, copy, command, code=code)
+        assert not whole
+        assert outputs["models/ols/model.json"]["state"] == "damaged"
+        assert outputs["archive/demo/elevation/data.zarr"]["state"] == "unmarked"
+
+
+def test_a_file_that_is_no_raster_hides_nothing_else(copy, capsys):
+    (copy.path / "raw.tif").write_text("<html>404</html>")
+    (copy.path / "maps" / "empty.tif").write_bytes(b"")
+    assert told(capsys, copy, "verify")[0]
+
+
+def test_a_map_beside_another_is_told_once(drawn, capsys):
+    drawn.run("predict", "--dates", "2020-11", "--model", "models/iidm", "-o", "m")
+    capsys.readouterr()
+    (one,) = told(capsys, drawn, "verify", "m")[1].values()
+    assert one["path"] == f"m/{MARK}"
+    path = drawn.path / "m" / MAP.replace(".tif", "_sd.tif")
+    path.write_bytes(path.read_bytes()[:-9])
+    (one,) = told(capsys, drawn, "verify", "m", code=1)[1].values()
+    assert one["wrong"] == [path.name]
+
+
 def test_what_carbonmap_never_wrote_is_not_judged(copy, capsys):
     other = copy.path / "other"
     other.mkdir()

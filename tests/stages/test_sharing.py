@@ -1,17 +1,23 @@
 """Windows that are computed once: what tiles give each other, on a small county."""
 
+import dataclasses
 import json
+import threading
 
 import numpy as np
 import pytest
 import rasterio
+import shapely
 
 from carbonmap import checkpoint
+from carbonmap.coverage import polygon_coverage
 from carbonmap.io import files
 from carbonmap.lazy import open_stack, stack_grid
 from carbonmap.models import windows
 from carbonmap.models.neural import Neural
-from carbonmap.stages import common, scope
+from carbonmap.stages import common, predict, scope
+from carbonmap.stages.sharing import TwoPass
+from carbonmap.tiles import tiles
 from tests.conftest import MAP
 
 MODELS = {"network": "models/unet", "drawn": "models/iidm"}
@@ -20,9 +26,9 @@ MODELS = {"network": "models/unet", "drawn": "models/iidm"}
 @pytest.fixture(params=MODELS)
 def place(request, monkeypatch):
     """The county with a network, in many tiles."""
+    folder = request.getfixturevalue(request.param)  # made by the tiles that stages have
     monkeypatch.setattr(common, "TILE_PX", 96)
     monkeypatch.setattr(windows, "PERIOD_PX", 96)
-    folder = request.getfixturevalue(request.param)
     folder.model = MODELS[request.param]
     folder.words = ("predict", "--dates", "2020-11", "--model", folder.model, "-o")
     return folder
@@ -96,10 +102,63 @@ def test_what_the_first_pass_keeps_is_what_the_disk_was_asked_for(place, monkeyp
     inner = files.write_arrays
 
     def note(path, arrays):
-        inner(path, arrays)
+        known = inner(path, arrays)
         written[path] = path.stat().st_size
+        return known
 
     monkeypatch.setattr(files, "write_arrays", note)
     place.run(*place.words, "m")
     assert 0.5 * asked[0] < sum(written.values()) <= 1.1 * asked[0]
     assert json.loads((place.path / "m" / MAP.replace(".tif", ".json")).read_text())["files"]
+
+
+def sliver(grid):
+    """An edge of tiles with which the region's last row of them is at most four pixels high."""
+    for edge in range(64, 128):
+        if 1 <= min(t.grid.height for t in tiles(grid, edge)) <= 4:
+            return edge
+    raise AssertionError(grid)
+
+
+def test_tiles_that_the_region_cuts_to_slivers_join_as_well(place, monkeypatch):
+    edge = sliver(stack_grid(place.path / "archive", "demo"))
+    monkeypatch.setattr(common, "TILE_PX", edge)
+    monkeypatch.setattr(windows, "PERIOD_PX", edge)
+    place.run(*place.words, "m")
+    assert density(place, "m").tobytes() == whole(place).tobytes()
+
+
+def test_a_boundary_that_crosses_tiles_and_rims_cuts_the_map_and_nothing_else(place, monkeypatch):
+    grid = stack_grid(place.path / "archive", "demo")
+    left, bottom, right, top = grid.bounds
+    outline = shapely.Point((left + right) / 2, (bottom + top) / 2).buffer(0.4 * (right - left))
+    inner = predict._plan
+    monkeypatch.setattr(
+        predict, "_plan", lambda *a: dataclasses.replace(inner(*a), outline=outline)
+    )
+    place.run(*place.words, "m")
+    cover = polygon_coverage(np.array([outline], dtype=object), grid)
+    share = np.bincount(cover.cell, cover.fraction, grid.size).reshape(grid.shape)
+    want = np.where(share >= 0.5, whole(place), np.float32(np.nan))
+    found = density(place, "m")
+    assert 0.3 < np.isfinite(found).mean() < 0.7
+    assert found.tobytes() == want.tobytes()
+
+
+def test_shares_that_another_run_replaced_are_not_taken(place, capsys, monkeypatch):
+    inner, replaced, turn = TwoPass.joined, [], threading.Lock()
+
+    def joined(self, tile):
+        with turn:  # none is joined before
+            if not replaced:
+                replaced.append(True)
+                path = sorted((self.work.folder / "windows").glob("*.npz"))[0]
+                files.write_arrays(path, {n: v + 1 for n, v in np.load(path).items()})
+        return inner(self, tile)
+
+    monkeypatch.setattr(TwoPass, "joined", joined)
+    place.run(*place.words, "m", code=1)
+    assert "changed since it was written, as by another run" in capsys.readouterr().err
+    assert not (place.path / "m" / MAP).exists()
+    place.run(*place.words, "m")
+    assert density(place, "m").tobytes() == whole(place).tobytes()

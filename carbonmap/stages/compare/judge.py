@@ -10,7 +10,7 @@ import xarray as xr
 
 from carbonmap import fields, progress
 from carbonmap.classes import DENSITY_EDGES, Classes, Dummy, class_errors
-from carbonmap.ensembles import Scores, scores
+from carbonmap.ensembles import MOST_DRAWS, Scores, scores
 from carbonmap.errors import ModelError
 from carbonmap.grid import Grid
 from carbonmap.intervals import Sides, sides
@@ -32,9 +32,6 @@ RMSE."""
 BLOCK_M = 1000.0
 """Edge of the blocks by which errors of the figures are told: wider than most stands, within which
 a model's errors are alike, and small enough that a county's held-out land has dozens."""
-
-MOST_DRAWS = 256
-"""Memory is a tile's draws: so many of 1034² pixels take 1.1 GB."""
 
 KEPT_PX = 300_000
 """Held-out pixels that are kept at most, by which intervals are found and judged: 24 MB."""
