@@ -171,9 +171,9 @@ def test_a_mask_refuses_options_of_the_other_method(words, option):
 
 
 def test_print_config_shows_what_holds_and_needs_no_argument(project):
-    code, out, _ = project.call("predict", "--print-config", "--set", "model.seed=7")
+    code, out, _ = project.call("predict", "--print-config", "--set", "output.threads=7")
     assert code == 0
-    assert "seed = 7" in out
+    assert "threads = 7" in out
     assert 'default_region = "demo"' in out
 
 

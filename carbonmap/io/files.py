@@ -27,6 +27,9 @@ CHUNK = 1 << 20
 SAMPLE, SAMPLES = 1 << 16, 64
 """Bytes and number of a fingerprint's samples, evenly from a file's first byte to its last."""
 
+CONTESTED = "-by-"
+"""What stands in a partial's name before the process that writes it, where several may."""
+
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 """What the system says where a disk, a quota or a process' limit of a file is reached."""
 
@@ -166,7 +169,7 @@ def partial(final: Path, *, contested: bool = False) -> Iterator[Path]:
         final.parent.mkdir(parents=True, exist_ok=True)
         path = partial_of(final)
         if contested:
-            path = path.with_stem(f"{path.stem}-{platform.node()}-{os.getpid()}")
+            path = path.with_stem(f"{path.stem}{CONTESTED}{platform.node()}-{os.getpid()}")
         _remove(path)
         try:
             yield path

@@ -12,7 +12,7 @@ import pystac
 import rasterio
 
 from carbonmap import crs as crs_
-from carbonmap.errors import CorruptData, InputError, MissingInput
+from carbonmap.errors import CorruptData, MissingInput
 from carbonmap.grid import Grid
 from carbonmap.io import cog, files, output, raster, stac, style
 from carbonmap.io.cog import Layer, Sums
@@ -148,11 +148,8 @@ def require_whole(path: Path, *, by_size: bool = False) -> Json:
 
 
 def is_ours(path: Path) -> bool:
-    """Whether a GeoTIFF says that carbonmap made it; a file that is none does not."""
-    try:
-        return "CARBONMAP_VERSION" in describe(path)["tags"]
-    except InputError:
-        return False
+    """Whether a GeoTIFF says that carbonmap made it."""
+    return "CARBONMAP_VERSION" in describe(path)["tags"]
 
 
 def describe(path: Path) -> Json:

@@ -229,7 +229,7 @@ def _admit(
         raise OutputExists(_refusal(mark, begun, origin, state="unfinished output"))
     if begun != origin or existing is Existing.OVERWRITE:
         _clear(folder)
-    for left in folder.rglob(".*.partial*"):  # of a process that was killed
+    for left in folder.rglob(f".*{files.CONTESTED}*"):  # of a process that was killed
         left.unlink(missing_ok=True)
     files.write_json(folder / "origin.json", origin)
     files.write_text(folder / "owner", f"process {os.getpid()} on {platform.node()}\n")

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple, get_args
 
 from carbonmap import progress
-from carbonmap.errors import MissingInput
+from carbonmap.errors import InputError, MissingInput
 from carbonmap.io import files, maps, output
 from carbonmap.stages.common import Report
 from carbonmap.types import Json
@@ -129,7 +129,7 @@ def _outputs(path: Path, thorough: bool) -> Iterator[Output]:
             yield Output(mark, "unfinished", stage, parts=output.parts_done(work))
     for orphan in [*found.rasters, *found.orphans]:
         lost = orphan.resolve() not in declared and not maps.mark_of(orphan).is_file()
-        if lost and (orphan in found.orphans or maps.is_ours(orphan)):
+        if lost and (orphan in found.orphans or _is_ours(orphan)):
             yield Output(orphan, "unmarked", bytes=orphan.stat().st_size)
 
 
@@ -157,6 +157,14 @@ def _below(folder: Path) -> Found:
         found.rasters.extend(here / name for name in seen if name.endswith(".tif"))
     found.works.sort()
     return found
+
+
+def _is_ours(path: Path) -> bool:
+    """Whether carbonmap made a raster; a file that is none, it did not."""
+    try:
+        return maps.is_ours(path)
+    except InputError:
+        return False
 
 
 def _is_mark(held: Json) -> bool:

@@ -148,7 +148,7 @@ def elsewhere(
         given.update(found)
         return list(found)
 
-    done = as_completed(give())
+    done = as_completed(give(), loop=client.loop)
     try:
         for future in done:
             part = given.pop(future)

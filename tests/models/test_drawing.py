@@ -80,7 +80,7 @@ def test_what_is_told_is_what_the_map_depends_on():
     [
         (regression, {"samples": 2}, "--samples says nothing"),
         (regression, {"steps": 2}, "--steps says nothing"),
-        (diffusion, {"samples": 0}, "--samples 0 are no draws"),
+        (diffusion, {"samples": 0}, "--samples is 0; give 1 to 256"),
         (diffusion, {"steps": 0}, "--steps 0 cannot be.*greater than"),
         (diffusion, {"steps": 2001}, "--steps 2001 cannot be.*2000 `levels`"),
         (diffusion, {"device": "cuda:99"}, "'cuda:99' is not there"),

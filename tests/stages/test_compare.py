@@ -312,7 +312,7 @@ def test_every_pixel_has_the_split_block_of_its_stand(county):
     project = config.load(county.path / "carbonmap.toml", SPLIT[1::2])
     grid = stack_grid(county.path / "archive", "demo")
     job = job_of(project, "demo", grid, parse_periods("2020-11"), county.path / "labels")
-    found = run._ground(job).split_blocks(grid)
+    found = judge.ground_of(job).split_blocks(grid)
     stand = np.nan_to_num(lattice.read_on_grid(county.path / "labels" / "stand.tif", grid))
     np.testing.assert_array_equal(found == -1, stand == 0)
     outlines = gpd.read_parquet(county.path / "labels" / "stands.parquet").geometry
