@@ -134,11 +134,14 @@ class TwoPass:
         for other in tiles(self.grid, common.TILE_PX, tile.grid.padded(reach)):
             if self._facts(other).get("empty"):
                 continue
-            for number, rim in enumerate(_rims(other.grid, reach)):
-                if rim.intersection(tile.grid) is not None:
-                    names = f"sums {number}", f"weights {number}"
-                    held = self._read(other, names)
-                    yield Shares(rim, *(held[name] for name in names))
+            rims = {
+                n: rim
+                for n, rim in enumerate(_rims(other.grid, reach))
+                if rim.intersection(tile.grid) is not None
+            }
+            held = self._read(other, [f"{what} {n}" for n in rims for what in ("sums", "weights")])
+            for number, rim in rims.items():
+                yield Shares(rim, held[f"sums {number}"], held[f"weights {number}"])
 
     def _read(self, tile: Tile, names: Iterable[str]) -> dict[str, np.ndarray[Any, Any]]:
         """Arrays of a tile, once they are known to be those that this run wrote."""

@@ -65,6 +65,14 @@ def windows(place, folder):
     return list((place.path / folder).glob(".*.work/windows/*.npz"))
 
 
+def at_work(place, address):
+    """A run that a cluster has begun, and not ended, once there is the map of a clean one."""
+    assert place.call(*PREDICT, "models/iidm", "-o", "one")[0] == 0
+    run = place.start(*PREDICT, "models/iidm", "-o", "two", "--scheduler", address)
+    until(lambda: windows(place, "two"))
+    return run
+
+
 def test_processes_of_this_machine_make_the_same_map(place):
     want = place.call(*PREDICT, "models/ols", "-o", "one")
     found = place.call(*PREDICT, "models/ols", "-o", "two", "--workers", "2")
@@ -85,9 +93,7 @@ def test_so_do_they_of_a_model_that_draws(drawing, workers):
 @pytest.mark.slow
 def test_a_cluster_of_which_a_worker_is_killed_makes_the_same_map(drawing, cluster):
     address, workers = cluster
-    assert drawing.call(*PREDICT, "models/iidm", "-o", "one")[0] == 0
-    run = drawing.start(*PREDICT, "models/iidm", "-o", "two", "--scheduler", address)
-    until(lambda: windows(drawing, "two"))
+    run = at_work(drawing, address)
     workers[0].send_signal(signal.SIGKILL)
     assert len(windows(drawing, "two")) < 4  # it was still at work
     _, err = run.communicate(timeout=4 * PATIENCE_S)
@@ -98,9 +104,7 @@ def test_a_cluster_of_which_a_worker_is_killed_makes_the_same_map(drawing, clust
 @pytest.mark.slow
 def test_a_run_whose_cluster_was_interrupted_goes_on_here(drawing, cluster):
     address, _ = cluster
-    assert drawing.call(*PREDICT, "models/iidm", "-o", "one")[0] == 0
-    run = drawing.start(*PREDICT, "models/iidm", "-o", "two", "--scheduler", address)
-    until(lambda: windows(drawing, "two"))
+    run = at_work(drawing, address)
     run.send_signal(signal.SIGINT)
     _, err = run.communicate(timeout=PATIENCE_S)
     assert run.returncode == 130, err

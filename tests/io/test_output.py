@@ -176,3 +176,19 @@ def test_partial_names_of_long_names_stay_apart(tmp_path):
     first, second = (files.partial_of(tmp_path / ("y" * 240 + end)) for end in ("a.tif", "b.tif"))
     assert first != second
     assert len(first.name) < 200
+
+
+def test_what_a_killed_process_was_writing_is_swept_and_finished_parts_and_drafts_stay(tmp_path):
+    with claim(tmp_path / "m.json", ORIGIN) as work:
+        work.record("r0c0", {})
+        left = work.folder / "tiles"
+        (left / ".d.partial").mkdir(parents=True)
+        with files.partial(left / "r0c1.tif", contested=True) as path:
+            path.write_bytes(b"half")
+            killed = path.with_name(path.name.replace(".tif", "0.tif"))
+            killed.write_bytes(b"half")
+    assert (left / "r0c1.tif").read_bytes() == b"half"
+    assert killed.is_file()
+    with claim(tmp_path / "m.json", ORIGIN) as work:
+        assert sorted(p.name for p in left.iterdir()) == [".d.partial", "r0c1.tif"]
+        assert "r0c0" in work.done
