@@ -36,7 +36,7 @@ Network = Unet | Iidm
 Inputs = tuple[Tensor, ...]
 """What a network is called with."""
 
-NORMS = ("batch", "none")
+NORMS = ("batch", "renorm", "none")
 """Which act on each channel alone, so that weights can be projected through them."""
 
 

@@ -26,6 +26,7 @@ from carbonmap.distill.anatomy import anatomy
 from carbonmap.distill.links import INPUT, Anatomy, Link, Part
 from carbonmap.distill.pca import Basis
 from carbonmap.errors import ModelError
+from carbonmap.networks.layers import FREE_STEPS
 
 LIFT = 1.0
 """Standard deviations from a rectified channel's mean down to where its ReLU would cut it. On a
@@ -169,6 +170,8 @@ def _set_norm(norm: nn.BatchNorm2d, mean: Tensor, variance: Tensor, wanted: Tens
         raise ModelError("a batch norm keeps no running statistics: make it with them")
     norm.running_mean.copy_(mean)
     norm.running_var.copy_(variance)
+    if norm.num_batches_tracked is not None:
+        norm.num_batches_tracked.fill_(FREE_STEPS)  # these are no statistics of a start
     norm.weight.copy_((variance + norm.eps).sqrt())
     norm.bias.copy_(wanted)
 

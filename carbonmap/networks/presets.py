@@ -40,7 +40,7 @@ def _times(widths: Widths, factor: float) -> Widths:
     return tuple(STEP * ceil(width * factor / STEP) for width in widths)
 
 
-PAPER = IidmSpec(bands=1, vgg=kd_vgg(19), widths=DISTILLED, attention_stride=8, norm="batch")
+PAPER = IidmSpec(bands=1, vgg=kd_vgg(19), widths=DISTILLED, attention_stride=8, norm="renorm")
 """The IIDM; with tiles of 256, attention at 32² and below."""
 
 IDM = IidmSpec(
@@ -62,7 +62,7 @@ IDM_TINY = replace(
     IDM,
     features=16,
     widths=(16, 32, 64, 128, 128),
-    norm="batch",
+    norm="renorm",
     hidden=64,
     embedding=32,
 )
@@ -78,7 +78,7 @@ PRESETS: dict[str, IidmSpec] = {
         vgg=VggSpec(11, _times(channels_of(VggSpec(11)), TINY_VGG)),
         features=16,
         widths=(16, 32, 64, 128, 192),
-        norm="batch",
+        norm="renorm",
         heads=4,
         hidden=64,
         embedding=32,
@@ -88,7 +88,7 @@ PRESETS: dict[str, IidmSpec] = {
         vgg=VggSpec(16, _times(channels_of(VggSpec(16)), 1 / 4)),
         features=32,
         widths=(40, 80, 160, 320, 512),
-        norm="batch",
+        norm="renorm",
         heads=4,
         hidden=128,
     ),
@@ -97,8 +97,8 @@ PRESETS: dict[str, IidmSpec] = {
     "idm-tiny": IDM_TINY,
 }
 """By name, for a condition of one band; `preset` gives it its own number. `tiny` and `small` have
-batch norms like `paper`: they fold into the convolutions when a map is drawn, a pixel depends on no
-statistics of its tile, and PCA distillation can rotate them."""
+batch renormalisation like `paper`, which names no norm: it folds into the convolutions when a map
+is drawn, a pixel depends on no statistics of its tile, and PCA distillation can rotate it."""
 
 
 def preset(name: str, bands: int) -> IidmSpec:

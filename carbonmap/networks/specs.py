@@ -11,9 +11,10 @@ from carbonmap.settings import STRICT, Spec
 
 Depth = Literal[11, 16, 19]
 
-Norm = Literal["batch", "channel", "group", "none"]
-"""Over batch and place (folded into the convolution when the network predicts), over the channels
-of each pixel, over groups of channels and the whole tile, or none."""
+Norm = Literal["batch", "renorm", "channel", "group", "none"]
+"""Over batch and place (folded into the convolution when the network predicts), the same but with
+running statistics while it learns too (`layers.BatchRenorm`), over the channels of each pixel, over
+groups of channels and the whole tile, or none."""
 
 Widths = Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(min_length=1)]
 
@@ -105,7 +106,7 @@ class IidmSpec(Spec):
     widths: Widths = (44, 88, 176, 352, 704)
     block: Literal["double", "residual"] = "double"
     blocks: Annotated[int, Field(ge=1, le=16)] = 1
-    norm: Norm = "batch"
+    norm: Norm = "renorm"
     fusion: Literal["concatenation", "attention"] = "attention"
     attention_stride: Annotated[int, Field(ge=1)] = 8
     heads: Annotated[int, Field(ge=1)] = 1

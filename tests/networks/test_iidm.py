@@ -29,6 +29,7 @@ SWITCHES = {
     "as it is": {},
     "vgg": {"vgg": VGG},
     "batch": {"norm": "batch"},
+    "renorm": {"norm": "renorm"},
     "group": {"norm": "group"},
     "none": {"norm": "none"},
     "concatenation": {"fusion": "concatenation"},
@@ -38,6 +39,7 @@ SWITCHES = {
     "two blocks": {"blocks": 2},
     "residual": {"block": "residual", "blocks": 2},
     "residual, batch": {"block": "residual", "norm": "batch"},
+    "residual, renorm": {"block": "residual", "norm": "renorm"},
     "dropout": {"dropout": 0.2},
     "one level": {"widths": (4,)},
 }

@@ -1,5 +1,6 @@
 """The pieces of networks: by hand, by brute force, and by what they must not depend on."""
 
+import copy
 from typing import get_args
 
 import pytest
@@ -12,7 +13,13 @@ from torch.nn import functional as F
 from carbonmap.errors import ModelError
 from carbonmap.networks.iidm import Iidm
 from carbonmap.networks.layers import (
+    FORGET,
+    FREE_STEPS,
+    MOST_SCALE,
+    MOST_SHIFT,
+    PLAIN_STEPS,
     Answer,
+    BatchRenorm,
     ChannelNorm,
     DoubleConv,
     he,
@@ -156,3 +163,91 @@ def test_a_tile_that_cannot_be_halved_is_refused_with_its_size(sides):
     with pytest.raises(ModelError, match=rf"the trunk got .* {sides[0]} × {sides[1]} .* of 16"):
         require_sides("the trunk", torch.zeros(1, 1, *sides), 16)
     require_sides("the trunk", torch.zeros(1, 1, 32, 48), 16)
+
+
+def renorm(channels=3, steps=FREE_STEPS):
+    """One that has learned for so many steps, with scales, shifts and statistics of its own."""
+    layer = BatchRenorm(channels)
+    nn.init.normal_(layer.weight, 1, 0.3)
+    nn.init.normal_(layer.bias)
+    layer.running_mean.normal_()
+    layer.running_var.uniform_(0.5, 2)
+    layer.num_batches_tracked.fill_(steps)
+    return layer
+
+
+def test_a_renormalised_batch_learns_by_the_numbers_that_a_map_is_drawn_by():
+    x, layer = torch.randn(4, 3, 6, 5) * 1.5 + 0.4, renorm()
+    drawn = copy.deepcopy(layer).eval()(x)
+    torch.testing.assert_close(layer(x), drawn, rtol=1e-5, atol=1e-5)
+
+
+def test_its_gradients_are_those_of_its_formula_with_r_and_d_held():
+    x, layer = torch.randn(4, 3, 6, 5), renorm()
+    wide = (1, 3, 1, 1)
+    spread = (layer.running_var + layer.eps).sqrt().view(wide)
+    shift = layer.running_mean.clone().view(wide)
+    one, other = (x.clone().requires_grad_() for _ in range(2))
+    var, mean = torch.var_mean(one, (0, 2, 3), correction=0, keepdim=True)
+    own = (var + layer.eps).sqrt()
+    r, d = (own / spread).detach(), ((mean - shift) / spread).detach()
+    hand = ((one - mean) / own * r + d) * layer.weight.view(wide) + layer.bias.view(wide)
+    weights = torch.randn_like(x)
+    (hand * weights).sum().backward()
+    by_hand, layer.weight.grad = layer.weight.grad, None
+    (layer(other) * weights).sum().backward()
+    torch.testing.assert_close(other.grad, one.grad, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(layer.weight.grad, by_hand, rtol=1e-4, atol=1e-5)
+
+
+def test_it_begins_as_batch_norm():
+    plain, layer = nn.BatchNorm2d(3), BatchRenorm(3)
+    layer.load_state_dict(plain.state_dict())
+    for _ in range(3):
+        x = torch.randn(2, 3, 4, 4) * 2 + 3
+        torch.testing.assert_close(layer(x), plain(x))
+    assert not torch.equal(layer.running_mean, plain.running_mean)
+
+
+def test_its_running_statistics_are_a_plain_mean_at_first_and_then_a_slow_one():
+    layer, means, variances = BatchRenorm(2), [], []
+    for _ in range(5):
+        x = torch.randn(2, 2, 3, 3)
+        layer(x)
+        means.append(x.mean((0, 2, 3)))
+        variances.append(x.var((0, 2, 3)))
+    torch.testing.assert_close(layer.running_mean, torch.stack(means).mean(0))
+    torch.testing.assert_close(layer.running_var, torch.stack(variances).mean(0))
+    layer.num_batches_tracked.fill_(10_000)
+    before, x = layer.running_mean.clone(), torch.randn(2, 2, 3, 3)
+    layer(x)
+    want = (1 - FORGET) * before + FORGET * x.mean((0, 2, 3))
+    torch.testing.assert_close(layer.running_mean, want)
+    assert layer.num_batches_tracked == 10_001
+
+
+@pytest.mark.parametrize(
+    ("steps", "scale", "shift"),
+    [
+        (PLAIN_STEPS, 1.0, 0.0),
+        ((PLAIN_STEPS + FREE_STEPS) // 2, (1 + MOST_SCALE) / 2, MOST_SHIFT / 2),
+        (FREE_STEPS, MOST_SCALE, MOST_SHIFT),
+    ],
+)
+def test_its_corrections_stay_within_bounds_that_open(steps, scale, shift):
+    """A batch a hundred deviations off, and as much wider, meets both bounds."""
+    layer = renorm(1, steps)
+    layer.running_mean.zero_()
+    layer.running_var.fill_(1)
+    x = 100 + 100 * torch.randn(2, 1, 8, 8)
+    var, mean = torch.var_mean(x, correction=0)
+    plain = (x - mean) / (var + layer.eps).sqrt()
+    torch.testing.assert_close(layer(x), (plain * scale + shift) * layer.weight + layer.bias)
+
+
+def test_gradients_reach_through_a_renormalised_batchs_own_statistics():
+    """With batch norm alone a batch's mean has no gradient; here too, as r and d have none."""
+    x = torch.randn(2, 3, 4, 4, requires_grad=True)
+    layer = renorm()
+    (layer(x) * torch.randn(1, 3, 1, 1)).sum().backward()
+    torch.testing.assert_close(x.grad.sum((0, 2, 3)), torch.zeros(3), atol=1e-4, rtol=0)

@@ -72,7 +72,7 @@ def test_the_network_is_its_convolutions_poolings_and_skips(widths):
     torch.testing.assert_close(unet(x), by_functions(unet, x), rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("norm", ["batch", "channel", "group", "none"])
+@pytest.mark.parametrize("norm", ["batch", "renorm", "channel", "group", "none"])
 def test_every_parameter_learns(norm):
     unet = Unet(UnetSpec(3, (4, 8, 12), norm=norm, dropout=0.1))
     unet(torch.randn(2, 3, 16, 16)).square().mean().backward()
