@@ -22,6 +22,8 @@ DATA = ROOT / "../shared/data/zion"
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 MAP = "zion_2015-08_carbon_density.tif"
 
+JSON = MAP.replace(".tif", ".json")
+
 needs_data = pytest.mark.skipif(
     not DATA.is_dir(), reason="the data of ../shared are not beside the project"
 )
@@ -37,7 +39,8 @@ def test_the_readmes_commands_are_the_contract():
     assert [words[:2] for words in commands()] == [
         ["carbonmap", name]
         for name in (
-            "init", "ingest", "ingest", "ingest", "build-labels", "train", "predict", "evaluate"
+            "init", "ingest", "ingest", "ingest", "build-labels", "train", "predict", "evaluate",
+            "totals",
         )
     ]  # fmt: skip
 
@@ -66,9 +69,13 @@ def test_the_readme_maps_real_land(tmp_path, capsys, monkeypatch):
     folder = Folder(tmp_path)
     run(folder, 7, [("random-forest", "ols")])
     capsys.readouterr()
-    run_last(folder)
+    evaluate(folder)
     told = json.loads(capsys.readouterr().out)["maps"][MAP]
     assert told["held_out"]["rmse_mg_c_ha"] < 28  # a mean of the labels is off by 56
+    folder.run(*commands()[-1][1:])
+    whole = folder.json("totals", "totals.json")["report"]["areas"][0]["pools"]["total"]
+    assert whole["t_c"] == pytest.approx(folder.json("maps", JSON)["report"]["t_c"])
+    assert 0.02 < whole["half_t_c"]["model"] / whole["t_c"] < 0.1
     words = ["train", "--model", "ols", "--region", "zion", "--dates", "2015-08"]
     folder.run(*words, "--labels", "labels", "-o", "alone", "--set", "model.radii=[]")
     alone, seen = (
@@ -93,8 +100,9 @@ def test_the_readme_maps_real_land(tmp_path, capsys, monkeypatch):
     assert int(names["green"].notnull().sum()) > 1_000_000
 
 
-def run_last(folder):
-    folder.run(*commands()[-1][1:])
+def evaluate(folder):
+    (words,) = (w for w in commands() if w[1] == "evaluate")
+    folder.run(*words[1:])
 
 
 @needs_data
@@ -104,7 +112,7 @@ def test_every_model_beats_the_mean_on_real_land(tmp_path, capsys, kind):
     folder = Folder(tmp_path)
     run(folder, 7, [("random-forest", kind)])
     capsys.readouterr()
-    run_last(folder)
+    evaluate(folder)
     told = json.loads(capsys.readouterr().out)["maps"][MAP]["held_out"]
     print(kind, {k: v for k, v in told.items() if k.endswith("mg_c_ha")})
     assert told["rmse_mg_c_ha"] < 28  # pixels alone reach 27 (the issue's own figure)

@@ -1,4 +1,4 @@
-"""Commands that make maps by a model and judge them: calibrate, predict, evaluate.
+"""Commands that make maps by a model, judge and add them up: calibrate, predict, evaluate, totals.
 
 Each stage is imported by the command that runs it, since some take a second to load.
 """
@@ -25,6 +25,7 @@ from carbonmap.cli.options import (
     with_project,
 )
 from carbonmap.dates import parse_periods
+from carbonmap.errors import ConfigError
 from carbonmap.project import Project
 from carbonmap.stages import region as region_
 
@@ -189,3 +190,78 @@ def evaluate(
         evaluate_.evaluate(project, maps, truth, out, model=model, mask=mask, existing=rule),
         as_json,
     )
+
+
+@main.command(cls=ProjectCommand)
+@click.argument("map_path", metavar="MAP", type=PATH)
+@click.option(
+    "--evaluation",
+    type=PATH,
+    default="evaluation",
+    show_default=True,
+    help="Folder that `evaluate` wrote of this map, or of another one by the same model.",
+)
+@click.option(
+    "--labels", type=PATH, default="labels", show_default=True, help="That the model learned from."
+)
+@click.option("--areas", type=PATH, help="Outlines, such as counties: .shp, .gpkg or .parquet.")
+@click.option("--area-field", metavar="NAME", help="Field of --areas that names them.")
+@click.option("--areas-layer", metavar="NAME", help="Of a GeoPackage with several layers.")
+@click.option("--areas-encoding", metavar="NAME", help="Of a Shapefile's text, such as GBK.")
+@click.option("--areas-crs", metavar="CRS", help="Of a file of areas that states none.")
+@click.option(
+    "--classes", multiple=True, type=PATH, help="Class raster, such as land cover; repeatable."
+)
+@output_option("totals", "Folder for totals.csv and totals.json.")
+@overwrite_option
+@json_option
+@with_project()
+def totals(
+    project: Project,  # noqa: ARG001  # where paths start
+    map_path: Path,
+    evaluation: Path,
+    labels: Path,
+    areas: Path | None,
+    area_field: str | None,
+    areas_layer: str | None,
+    areas_encoding: str | None,
+    areas_crs: str | None,
+    classes: tuple[Path, ...],
+    out: Path,
+    overwrite: bool,
+    as_json: bool,
+) -> None:
+    """Add up the carbon of a MAP, of areas and of classes, with 95 % intervals, in t C and t CO2.
+
+    Each interval says what it consists of: the model's error, the inventory's volumes, and the
+    carbon factors that all stands share.
+    """
+    from carbonmap.io.raster import Source
+    from carbonmap.stages import totals as totals_
+
+    named = None
+    if areas is not None:
+        if area_field is None:
+            raise ConfigError("--areas needs --area-field, the field that names them")
+        named = totals_.Areas(areas, area_field, areas_layer, areas_encoding, areas_crs)
+    elif given := [
+        name
+        for name, value in (
+            ("--area-field", area_field),
+            ("--areas-layer", areas_layer),
+            ("--areas-encoding", areas_encoding),
+            ("--areas-crs", areas_crs),
+        )
+        if value is not None
+    ]:
+        raise ConfigError(f"{given[0]} is of --areas, which was not given")
+    report = totals_.totals(
+        map_path,
+        evaluation,
+        labels,
+        out,
+        areas=named,
+        classes=[Source(path) for path in classes],
+        existing=existing(overwrite),
+    )
+    show(report, as_json)

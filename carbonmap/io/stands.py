@@ -36,8 +36,11 @@ BOUNDARY = vector.Told(
     file="boundary",
     layer="boundary_layer in its [region] table, or init --boundary-layer",
     crs="boundary_crs in its [region] table, or init --boundary-crs",
+    land="region's outline",
 )
 """How a user answers questions about a boundary file."""
+
+AREAS = vector.Told("areas", "--areas-layer", "--areas-crs", land="outlines of areas")
 
 RESERVED = ("id", "growing_stock", "area_ha", "inventory_area_ha", "species", "geometry")
 """Columns of the stands that a group field's name must not take."""
@@ -228,15 +231,67 @@ def read_boundary(
         GridError: its datum is an old Chinese one.
     """
     table = vector.read_table(path, (), layer=layer, assume_crs=assume_crs, said=BOUNDARY)
+    outlines = _land(path, table, crs, BOUNDARY)
+    return shapely.union_all(outlines[~shapely.is_missing(outlines)])
+
+
+def read_areas(
+    path: str | Path,
+    field: str,
+    crs: str,
+    *,
+    layer: str | None = None,
+    encoding: str | None = None,
+    assume_crs: str | None = None,
+) -> dict[str, Any]:
+    """Outlines by name, such as counties: the union of the polygons that share one.
+
+    Args:
+        path: Shapefile, GeoPackage or GeoParquet.
+        field: that holds the names.
+        crs: of the outlines that are wanted.
+        layer: of a GeoPackage with several.
+        encoding: of a Shapefile's text.
+        assume_crs: CRS of a file that states none.
+
+    Returns:
+        In the order in which names first come.
+
+    Raises:
+        MissingInput: as `read_inventory`, like the rest.
+        InputError: as there, or a polygon has no name, or the file holds none.
+        GridError: its datum is an old Chinese one.
+    """
+    table = vector.read_table(
+        path, (field,), layer=layer, encoding=encoding, assume_crs=assume_crs, said=AREAS
+    )
+    outlines = _land(path, table, crs, AREAS)
+    held = ~shapely.is_missing(outlines)
+    names = np.array([id_text(value) for value in table.columns[field]], dtype=object)
+    if lost := [str(i + 1) for i in np.flatnonzero(held & (names == ""))]:
+        raise InputError(
+            f"areas {str(path)!r}: record {listed(lost)} has no name in field {field!r}; name all"
+        )
+    order = dict.fromkeys(names[held])
+    return {name: shapely.union_all(outlines[held & (names == name)]) for name in order}
+
+
+def _land(path: str | Path, table: vector.Table, crs: str, said: vector.Told) -> Outlines:
+    """The polygons of a file in a CRS, None where a record has none; all of them or an error.
+
+    Raises:
+        InputError: there is none, or one has broken coordinates: its land would be missing.
+    """
     crs_.datum_note(table.crs)
     found = Findings(np.arange(len(table.outlines)).astype(object))
     outlines = check_outlines(table.outlines, found)
     outlines = placed(outlines, table.crs, crs, found)
     for problem in found.problems:
-        if problem.kind is Kind.BROKEN_COORDINATES:  # without that part its land would be missing
+        if problem.kind is Kind.BROKEN_COORDINATES:
             rows = listed(f"{int(i) + 1}" for i in problem.ids)
-            raise InputError(f"boundary {str(path)!r}: {problem.detail} (record {rows}); mend it")
-    outlines = outlines[~shapely.is_missing(outlines)]
-    if not outlines.size:
-        raise InputError(f"boundary {str(path)!r} holds no polygon; give the region's outline")
-    return shapely.union_all(outlines)
+            raise InputError(
+                f"{said.file} {str(path)!r}: {problem.detail} (record {rows}); mend it"
+            )
+    if shapely.is_missing(outlines).all():
+        raise InputError(f"{said.file} {str(path)!r} holds no polygon; give the {said.land}")
+    return outlines

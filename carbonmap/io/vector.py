@@ -49,11 +49,13 @@ class Told:
         file: what the file is.
         layer: setting that picks its layer.
         crs: setting that gives a CRS where it states none.
+        land: what its polygons should be.
     """
 
     file: str
     layer: str
     crs: str
+    land: str = "stands"
 
 
 INVENTORY = Told("inventory", "--layer", "--assume-crs")

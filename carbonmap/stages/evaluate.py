@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from carbonmap import checkpoint, fields, progress
+from carbonmap.correlation import Residuals
 from carbonmap.errors import CorruptData, InputError, MissingInput
 from carbonmap.io import figures, files, maps, output, vector
 from carbonmap.io.output import Existing
@@ -27,6 +28,9 @@ NAMES = {
     Role.BUFFER: "buffer",
     Role.TRAIN: "training",
 }
+
+UNSEEN = (Role.VALIDATION, Role.OUTSIDE)
+"""Roles of land by which a map may be judged; see `_headline`."""
 
 PAIRS = 100_000
 """Pixels in the figure's scatter at most: enough to fill its bins."""
@@ -83,7 +87,7 @@ def evaluate(
             pools = _pools(path, density)
             compared = _comparison(project, path, folder, density, coverage, mask)
             facts, pairs = _compare(compared)
-            told[path.name] = facts | pools
+            told[path.name] = facts | pools | {"model_sha256": _model_hash(folder)}
             drawn.append((compared, facts, pairs))
         work.begin_publishing()
         products = [_figure(project, out, *one) for one in drawn]
@@ -151,10 +155,13 @@ def _model(path: Path, given: Path | None) -> Path:
             f"the model of map {str(path)!r} is not at {str(folder)!r}; it tells which stands were "
             f"held out: give its folder by --model"
         )
-    card = output.require_complete(folder / checkpoint.MARK, "model")
-    if checkpoint.weights_hash(card) != told.get("model_sha256"):
+    if _model_hash(folder) != told.get("model_sha256"):
         raise CorruptData(f"model {str(folder)!r} is not the one that made {str(path)!r}")
     return folder
+
+
+def _model_hash(folder: Path) -> str:
+    return checkpoint.weights_hash(output.require_complete(folder / checkpoint.MARK, "model"))
 
 
 def _comparison(
@@ -181,10 +188,11 @@ def _comparison(
 
 
 def _compare(compared: Comparison) -> tuple[Json, tuple[Floats, Floats]]:
-    """Errors by role, and a sample of held-out pairs for the figure."""
+    """Errors by role and how they go together, and a sample of held-out pairs for the figure."""
     grid = maps.map_grid(compared.path)
     totals = dict.fromkeys(Role, Judged())
-    samples: dict[Role, Floats] = dict.fromkeys((Role.VALIDATION, Role.OUTSIDE), np.empty((0, 3)))
+    samples: dict[Role, Floats] = dict.fromkeys(UNSEEN, np.empty((0, 3)))
+    residuals = {role: Residuals(grid) for role in UNSEEN}
     todo = list(tiles(grid, TILE_PX))
     for tile in progress.track(todo, "comparing", len(todo)):
         found, estimate, truth, seen = compared.tile(tile)
@@ -192,10 +200,13 @@ def _compare(compared: Comparison) -> tuple[Json, tuple[Floats, Floats]]:
         lots = fields.uniform(*fields.places(tile.grid), fields.field_key(0, "pairs"))
         for role, held in samples.items():
             both = (seen == role) & np.isfinite(estimate) & np.isfinite(truth)
+            residuals[role].add(tile.grid, estimate, np.where(both, truth - estimate, np.nan))
             new = np.column_stack([lots[both], truth[both], estimate[both]])
             samples[role] = _thinned(np.concatenate([held, new]))
-    pairs = samples[_headline(totals)]
-    return _facts(totals, compared.scale), (pairs[:, 1], pairs[:, 2])
+    role = _headline(totals)
+    pairs, found_one = samples[role], residuals[role].structure()
+    spatial: Json = {"spatial_error": found_one and found_one.to_json()}
+    return _facts(totals, compared.scale) | spatial, (pairs[:, 1], pairs[:, 2])
 
 
 def _thinned(sample: Floats) -> Floats:

@@ -84,11 +84,11 @@ def csv_text(facts: Json) -> str:
     for field, value, t in groups:
         figures = [t["area_ha"], t["known_area_ha"], *t["t_c"].values(), *t["t_co2"].values()]
         told = [f"{v:.6g}" if v < 1e5 else f"{v:.1f}" for v in figures]
-        out.writerow([_safe(field), _safe(value), t["stands"], *told])
+        out.writerow([safe(field), safe(value), t["stands"], *told])
     return buffer.getvalue()
 
 
-def _safe(text: str) -> str:
+def safe(text: str) -> str:
     """A cell that no spreadsheet takes for a formula."""
     return f"'{text}" if text[:1] in "=+-@\t\r" and text else text
 

@@ -1,0 +1,229 @@
+"""`totals`: the carbon of areas by a map, with 95 % intervals and what they consist of."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import shapely
+
+from carbonmap import totals as totals_
+from carbonmap.correlation import Structure
+from carbonmap.errors import CorruptData, InputError
+from carbonmap.grid import Grid
+from carbonmap.io import files, maps, output, raster
+from carbonmap.io.output import Existing
+from carbonmap.io.raster import Source
+from carbonmap.stages import labels as labels_
+from carbonmap.stages.adding import sums
+from carbonmap.stages.common import Report
+from carbonmap.stages.totals_text import ALL, csv_text, gaps, text
+from carbonmap.totals import Pool, Stock
+from carbonmap.types import Json, Plots
+
+if TYPE_CHECKING:
+    from carbonmap.io.vector import Frame
+
+
+@dataclass(frozen=True)
+class Areas:
+    """A vector file of areas.
+
+    Args:
+        path: Shapefile, GeoPackage or GeoParquet.
+        field: that names them; polygons of one name are one area.
+        layer: of a GeoPackage with several.
+        encoding: of a Shapefile's text.
+        crs: of a file that states none.
+    """
+
+    path: Path
+    field: str
+    layer: str | None = None
+    encoding: str | None = None
+    crs: str | None = None
+
+
+def totals(
+    path: Path,
+    evaluation: Path,
+    labels: Path,
+    out: Path,
+    *,
+    areas: Areas | None = None,
+    classes: Sequence[Source] = (),
+    existing: Existing = Existing.REFUSE,
+) -> Report:
+    """Carbon of a map, of areas and of classes on it, with 95 % intervals.
+
+    The map's errors and how they resemble each other come from `evaluate`, which found them on land
+    that the model never saw (`correlation`); the factors' and volumes' from the labels. The sum of
+    a map is the model's word: where the model errs alike on land that was not held out, the
+    interval holds.
+
+    Args:
+        path: a carbon density map.
+        evaluation: folder that `evaluate` wrote of this map, or of another one by its model.
+        labels: that the model learned from: pools, factors and volumes.
+        out: folder for ``totals.csv`` and ``totals.json``.
+        areas: outlines, such as counties.
+        classes: files of a class raster, such as land cover.
+        existing: what to do about totals made otherwise.
+
+    Raises:
+        InputError: the map holds no density, or areas or classes cannot be used.
+        MissingInput: map, evaluation or labels are not there or not finished.
+        CorruptData: the evaluation is of another model, or damaged.
+    """
+    mark, head = maps.require_whole(path), maps.describe(path)
+    if head["units"] != maps.DENSITY_UNITS:
+        raise InputError(
+            f"map {str(path)!r} holds {head['units'] or 'no unit'}; give carbon density in "
+            f"{maps.DENSITY_UNITS}"
+        )
+    grid, warnings = maps.map_grid(path), list[str]()
+    structure = _structure(path, mark, evaluation, warnings)
+    stock = _stock(labels, head["tags"])
+    outlines = _outlines(areas, grid)
+    for source in classes:
+        raster.check_source(source)
+    origin: Json = {
+        "stage": "totals",
+        "map": files.sha256(path),
+        "evaluation": files.sha256(evaluation / "evaluation.json"),
+        "labels": files.sha256(labels / labels_.MARK),
+        "areas": _described(areas),
+        "classes": [raster.describe_source(s) for s in classes],
+    }
+    with output.claim(out / "totals.json", origin, existing) as work:
+        if work is None:
+            held = (files.read_json(out / "totals.json") or {})["report"]
+            return Report(f"{out} is up to date\n{text(held)}", held)
+        found = sums(path, grid, structure, outlines, classes, work.folder)
+        report: Json = {
+            "map": str(path),
+            "estimator": "model-dependent: the map's sum; no stand was kept aside to correct it",
+            "level": 0.95,
+            "spatial_error": structure.to_json(),
+            "areas": [one.told(structure, stock) for one in found],
+            "warnings": warnings + gaps(found),
+        }
+        work.begin_publishing()
+        files.write_text(out / "totals.csv", "\ufeff" + csv_text(report))
+        work.finish([out / "totals.csv"], report)
+    return Report(text(report), report)
+
+
+def _structure(path: Path, mark: Json, evaluation: Path, warnings: list[str]) -> Structure:
+    """How the map's model errs, as its evaluation found.
+
+    Raises:
+        InputError: several maps were evaluated and not this one, or too few pixels.
+        CorruptData: the evaluation is of another model, or damaged.
+    """
+    done = output.require_complete(evaluation / "evaluation.json", "evaluation")
+    own = done["origin"]["maps"].get(path.name) == files.sha256(path)
+    found = done["report"]["maps"]
+    if not own and len(found) != 1:
+        raise InputError(
+            f"evaluation {str(evaluation)!r} is of {len(found)} maps and not of {str(path)!r}; "
+            f"evaluate one map alone, as `carbonmap evaluate MAP --truth labels`"
+        )
+    name = path.name if own else next(iter(found))
+    facts = found[name]
+    if "spatial_error" not in facts:
+        raise InputError(
+            f"evaluation {str(evaluation)!r} was made by an older carbonmap, which did not look "
+            f"how errors add up; evaluate anew with --overwrite"
+        )
+    if facts["model_sha256"] != mark["report"].get("model_sha256"):
+        raise CorruptData(
+            f"evaluation {str(evaluation)!r} is of {name}, which another model made than "
+            f"{str(path)!r}; evaluate a map of the same model"
+        )
+    if not own:
+        warnings.append(f"errors were found on {name}; on this map they may be larger")
+    if facts["spatial_error"] is None:
+        raise InputError(
+            f"evaluation {str(evaluation)!r} saw too few pixels that the model had not learned "
+            f"from ({facts['held_out']['pixels']:,}) to tell how its errors add up; hold out more"
+        )
+    try:
+        return Structure.from_json(facts["spatial_error"])
+    except ValueError as error:
+        raise CorruptData(
+            f"evaluation {str(evaluation)!r} cannot be understood ({error}); evaluate anew"
+        ) from None
+
+
+def _stock(labels: Path, tags: Mapping[str, str]) -> Stock:
+    """Pools, factors and volumes of the labels.
+
+    Raises:
+        InputError: the map's pools are not the labels'.
+    """
+    from carbonmap.io import vector
+
+    done = output.require_complete(labels / labels_.MARK, "labels")
+    report, origin = done["report"], done["origin"]
+    held, pools = tags.get("CARBONMAP_PROFILE"), origin["profile"]["name"]
+    if held != pools:
+        raise InputError(
+            f"the map is by profile {held!r} and labels {str(labels)!r} by {pools!r}: their pools "
+            f"and factors differ; give the labels that the model learned from"
+        )
+    stands = vector.read_stands(labels / labels_.STANDS)
+    carbon = report["totals"]["t_c"]
+    percent = float(origin["labels"]["volume_uncertainty_percent"])
+    found = {
+        name: Pool(
+            carbon[name] / carbon[ALL] if carbon[ALL] else 0.0,
+            totals_.factors_percent(
+                _inside(stands, name),
+                report["uncertainty"]["approach_1"][name]["half_width_percent"],
+                percent,
+            ),
+        )
+        for name in carbon
+    }
+    own = _inside(stands, ALL)
+    total = float(np.nansum(own))
+    return Stock(found, percent, float(np.nansum(own**2)) / total if total else 0.0)
+
+
+def _inside(stands: Frame, pool: str) -> Plots:
+    """Carbon of a pool in each stand's part inside the region, t C."""
+    return np.asarray(stands[f"{pool}_t_c"] * stands["inside_share"], dtype=np.float64)
+
+
+def _outlines(areas: Areas | None, grid: Grid) -> dict[str, Any]:
+    if areas is None:
+        return {}
+    from carbonmap.io import stands
+
+    found = stands.read_areas(
+        areas.path,
+        areas.field,
+        grid.crs,
+        layer=areas.layer,
+        encoding=areas.encoding,
+        assume_crs=areas.crs,
+    )
+    box = shapely.box(*grid.bounds)
+    if not any(shapely.area(shapely.intersection(one, box)) for one in found.values()):
+        raise InputError(
+            f"areas {str(areas.path)!r} lie nowhere on the map, which covers {grid}; see their CRS"
+        )
+    return found
+
+
+def _described(areas: Areas | None) -> Json | None:
+    if areas is None:
+        return None
+    from carbonmap.io import vector
+
+    how = {"field": areas.field, "layer": areas.layer, "crs": areas.crs}
+    return {**vector.hash_inputs(areas.path), **how, "encoding": areas.encoding}

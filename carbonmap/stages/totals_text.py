@@ -1,0 +1,68 @@
+"""What `totals` tells: lines for people, and a table."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+
+from carbonmap.stages.adding import Sum
+from carbonmap.stages.label_text import safe
+from carbonmap.types import Json
+
+ALL = "total"
+"""All pools together."""
+
+SHOWN = 20
+"""Areas that a text lists; the table has them all."""
+
+
+def gaps(found: Sequence[Sum]) -> list[str]:
+    """Areas of which a part has no value or lies beyond the map: their totals lack it."""
+    lacking = [
+        f"{one.name} ({1 - one.mapped_ha / (one.area_ha / one.share_on_map):.1%})"
+        for one in found
+        if one.kind == "area" and one.mapped_ha < 0.999 * one.area_ha / one.share_on_map
+    ]
+    if not lacking:
+        return []
+    more = f" and {len(lacking) - SHOWN} more" if len(lacking) > SHOWN else ""
+    return [f"without value on the map, and in no total: {', '.join(lacking[:SHOWN])}{more}"]
+
+
+def csv_text(report: Json) -> str:
+    """A row an area: all pools with their interval and its parts, then every pool's carbon."""
+    buffer = io.StringIO()
+    out = csv.writer(buffer, lineterminator="\n")
+    parts = ("model", "volume", "factors")
+    keys = ("t_c", "low_95_t_c", "high_95_t_c", "t_co2", "low_95_t_co2", "high_95_t_co2")
+    pools = [name for name in report["areas"][0]["pools"] if name != ALL]
+    out.writerow(
+        ["kind", "name", "area_ha", "mapped_ha", *keys, *(f"half_{p}_t_c" for p in parts)]
+        + [f"{pool}_{key}" for pool in pools for key in keys[:3]]
+    )
+    for one in report["areas"]:
+        own = one["pools"][ALL]
+        figures = [one["area_ha"], one["mapped_ha"], *(own[key] for key in keys)]
+        figures += [own["half_t_c"][part] for part in parts]
+        figures += [one["pools"][pool][key] for pool in pools for key in keys[:3]]
+        out.writerow([one["kind"], safe(one["name"]), *(f"{value:.6g}" for value in figures)])
+    return buffer.getvalue()
+
+
+def text(report: Json) -> str:
+    """Areas in a line each, at most `SHOWN`, then what a reader should know."""
+    lines = []
+    for one in report["areas"][:SHOWN]:
+        own = one["pools"][ALL]
+        half = own["half_t_c"]
+        lines.append(
+            f"{one['name'] if one['kind'] != 'class' else 'class ' + one['name']}: "
+            f"{own['t_c']:,.0f} t C, 95 % {own['low_95_t_c']:,.0f} to {own['high_95_t_c']:,.0f}, "
+            f"on {one['mapped_ha']:,.0f} ha (± model {half['model']:,.0f}, volume "
+            f"{half['volume']:,.0f}, factors {half['factors']:,.0f})"
+        )
+    if len(report["areas"]) > SHOWN:
+        lines.append(f"and {len(report['areas']) - SHOWN} more in totals.csv")
+    lines.append(report["estimator"])
+    return "\n".join([*lines, *(f"warning: {one}" for one in report["warnings"])])

@@ -1,0 +1,116 @@
+"""Carbon of an area with its 95 % interval, and what the interval consists of.
+
+    half² = model² + volume² + factors²
+
+Each is 1.96 standard deviations, t C. Model and volume together are what the map differs from
+labels that it never saw (`correlation.deviation`): the labels carry the inventory's own error of
+volumes, which is told apart from the model's. Factors are the same numbers in every stand, so
+their relative error stays, however large the area (see `uncertainty`).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from carbonmap.allometry import CO2_PER_C
+from carbonmap.types import Json, Plots
+from carbonmap.uncertainty import Z95
+
+
+@dataclass(frozen=True)
+class Pool:
+    """One carbon pool, or all together, as an inventory holds it.
+
+    Args:
+        share: of all carbon.
+        factors_percent: 95 % half-width of the inventory's carbon by its factors alone, %.
+    """
+
+    share: float
+    factors_percent: float
+
+
+@dataclass(frozen=True)
+class Stock:
+    """What an inventory tells of the errors of totals.
+
+    Args:
+        pools: by name, "total" among them.
+        volume_percent: 95 % half-width of one stand's volume, %.
+        stand_t_c: Σ s² / Σ s over the stands' carbon s: a stand of this size, many times over, errs
+            as the inventory does.
+    """
+
+    pools: dict[str, Pool]
+    volume_percent: float
+    stand_t_c: float
+
+
+@dataclass(frozen=True)
+class Halves:
+    """95 % half-widths of a total, t C."""
+
+    model: float
+    volume: float
+    factors: float
+
+    @property
+    def all(self) -> float:
+        """Of all that is told apart."""
+        return math.hypot(self.model, self.volume, self.factors)
+
+
+def factors_percent(stand_t_c: Plots, half_percent: float, volume_percent: float) -> float:
+    """Half-width of an inventory's carbon by its factors alone, %.
+
+    The volumes' part of ``half_percent``, independent from stand to stand, is taken out again.
+
+    Args:
+        stand_t_c: carbon of each stand, NaN where unknown.
+        half_percent: 95 % half-width of their sum by `uncertainty.error_propagation`, %.
+        volume_percent: of one stand's volume, %.
+    """
+    total = float(np.nansum(stand_t_c))
+    if not total:
+        return 0.0
+    volumes = volume_percent * math.sqrt(float(np.nansum(stand_t_c**2))) / total
+    return math.sqrt(max(half_percent**2 - volumes**2, 0.0))
+
+
+def halves(t_c: float, deviation: float, stock: Stock, pool: str) -> Halves:
+    """What a total's interval consists of.
+
+    The volume's part is that of an area whose stands are as large as the inventory's, and of one
+    stand where the area holds less; it is never more than what was found in all.
+
+    Args:
+        t_c: of all pools together, by the map, t C.
+        deviation: standard deviation of map less label over the area, t C.
+        stock: of the inventory.
+        pool: that is told; its share of the deviation is its share of the carbon.
+    """
+    own = stock.pools[pool]
+    found = Z95 * deviation * own.share
+    held = max(t_c, 0.0)
+    volume = stock.volume_percent / 100 * math.sqrt(held * min(stock.stand_t_c, held)) * own.share
+    volume = min(volume, found)
+    model = math.sqrt(found**2 - volume**2)
+    return Halves(model, volume, own.factors_percent / 100 * held * own.share)
+
+
+def told(t_c: float, found: Halves) -> Json:
+    """A total and its interval as plain values: t C, t CO₂, bounds, and the parts of half of it."""
+    low, high = max(t_c - found.all, 0.0), t_c + found.all
+    return {
+        "t_c": t_c,
+        "low_95_t_c": low,
+        "high_95_t_c": high,
+        "half_width_percent": 100 * found.all / t_c if t_c > 0 else None,
+        "half_t_c": {"model": found.model, "volume": found.volume, "factors": found.factors},
+        "t_co2": CO2_PER_C * t_c,
+        "low_95_t_co2": CO2_PER_C * low,
+        "high_95_t_co2": CO2_PER_C * high,
+    }
