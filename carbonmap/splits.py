@@ -25,6 +25,7 @@ class Role(IntEnum):
     TRAIN = 1
     VALIDATION = 2
     BUFFER = 3
+    REFERENCE = 4
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -38,12 +39,15 @@ class SplitSpec:
         buffer_m: a training stand nearer than this to a held-out one is used for neither, since
             neighbours resemble each other.
         seed: which blocks are held out.
+        reference_share: share of the stands, drawn one by one at random, that neither training nor
+            calibration sees: the sample by which totals are corrected (`totals`).
     """
 
     block_m: Annotated[float, Field(gt=0)] = 3000.0
     validation_share: Annotated[float, Field(gt=0, lt=1)] = 0.2
     buffer_m: Annotated[float, Field(ge=0)] = 150.0
     seed: int = 0
+    reference_share: Annotated[float, Field(ge=0, lt=1)] = 0.0
 
 
 def assign_roles(
@@ -57,11 +61,12 @@ def assign_roles(
     order of a hash of seed and block number, until the area held out is as near as it gets to the
     share asked for; so a block's turn depends on its place on the map, never on the order of the
     stands. Blocked as Roberts et al. (2017, Ecography 40, 913) ask of data that resemble their
-    neighbours.
+    neighbours. The reference stands are those first by a hash of their own places: a simple random
+    sample without replacement, wherever they lie.
 
     Args:
         stands: polygons, m; None or empty ones get `Role.OUTSIDE`.
-        spec: sizes, m, and the share.
+        spec: sizes, m, and the shares.
         anchor: easting and northing, m, of a corner of the lattice of blocks.
 
     Returns:
@@ -110,10 +115,12 @@ def _roles(shapes: NDArray[np.object_], spec: SplitSpec, anchor: tuple[float, fl
     held = _held_out(blocks, np.bincount(block, shapely.area(shapes)).astype(np.float64), spec)
     roles = np.where(held[block], Role.VALIDATION, Role.TRAIN).astype(np.uint8)
     roles[_near_validation(shapes, roles, spec.buffer_m)] = Role.BUFFER
+    roles[_reference(shapes, spec)] = Role.REFERENCE
     if not (roles == Role.TRAIN).any():
         raise ModelError(
-            f"every training stand lies within buffer_m = {spec.buffer_m:g} m of a held-out one; "
-            f"lower buffer_m, or raise block_m = {spec.block_m:g} m"
+            f"every training stand lies within buffer_m = {spec.buffer_m:g} m of a held-out one, "
+            f"or is kept aside; lower buffer_m or reference_share, or raise block_m = "
+            f"{spec.block_m:g} m"
         )
     return roles
 
@@ -145,9 +152,17 @@ def _held_out(blocks: Ints, area: Plots, spec: SplitSpec) -> Bool:
     return held
 
 
-def _hash(seed: int, row: int, col: int) -> int:
+def _reference(shapes: NDArray[np.object_], spec: SplitSpec) -> Ints:
+    """Indices of the stands kept aside, by a hash of seed and place, to the millimetre."""
+    points = shapely.point_on_surface(shapes)
+    places = np.rint(1000 * shapely.get_coordinates(points)).astype(np.int64).tolist()
+    order = np.argsort([_hash("reference", spec.seed, x, y) for x, y in places])
+    return np.asarray(order[: round(spec.reference_share * len(shapes))])
+
+
+def _hash(*parts: str | int) -> int:
     """64 bits that look random, the same on every machine."""
-    text = f"{seed}:{row}:{col}".encode()
+    text = ":".join(map(str, parts)).encode()
     return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "big")
 
 

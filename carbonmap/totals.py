@@ -1,21 +1,24 @@
 """Carbon of an area with its 95 % interval, and what the interval consists of.
 
-    half² = model² + volume² + factors²
+    half² = model² + volume² + factors² + sampling²
 
 Each is 1.96 standard deviations, t C. Model and volume together are what the map differs from
 labels that it never saw (`correlation.deviation`): the labels carry the inventory's own error of
 volumes, which is told apart from the model's. Factors are the same numbers in every stand, so
-their relative error stays, however large the area (see `uncertainty`).
+their relative error stays, however large the area (see `uncertainty`). Where a random sample
+corrects the total (`sampling`), its own error stands for the model's on the land of the stands.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from dataclasses import dataclass
 
 import numpy as np
 
 from carbonmap.allometry import CO2_PER_C
+from carbonmap.sampling import Correction
 from carbonmap.types import Json, Plots
 from carbonmap.uncertainty import Z95
 
@@ -56,11 +59,16 @@ class Halves:
     model: float
     volume: float
     factors: float
+    sampling: float = 0.0
 
     @property
     def all(self) -> float:
         """Of all that is told apart."""
-        return math.hypot(self.model, self.volume, self.factors)
+        return math.hypot(self.model, self.volume, self.factors, self.sampling)
+
+    def to_json(self) -> Json:
+        """By name."""
+        return dataclasses.asdict(self)
 
 
 def factors_percent(stand_t_c: Plots, half_percent: float, volume_percent: float) -> float:
@@ -101,6 +109,27 @@ def halves(t_c: float, deviation: float, stock: Stock, pool: str) -> Halves:
     return Halves(model, volume, own.factors_percent / 100 * held * own.share)
 
 
+def sampled_halves(
+    t_c: float, sample: Correction, deviation: float, stock: Stock, pool: str
+) -> Halves:
+    """What the interval of a total consists of that a sample has corrected.
+
+    Args:
+        t_c: of all pools together, corrected, t C.
+        sample: that corrected it; the volumes' errors of its stands are told apart from the rest.
+        deviation: of the map over the land where the inventory has no stands, t C.
+        stock: of the inventory.
+        pool: that is told.
+    """
+    own = stock.pools[pool]
+    held = max(t_c, 0.0)
+    one = stock.volume_percent / 100 * math.sqrt(held * stock.stand_t_c / sample.share)
+    volume = min(one, sample.half) * own.share
+    sampling = math.sqrt((sample.half * own.share) ** 2 - volume**2)
+    factors = own.factors_percent / 100 * held * own.share
+    return Halves(Z95 * deviation * own.share, volume, factors, sampling)
+
+
 def told(t_c: float, found: Halves) -> Json:
     """A total and its interval as plain values: t C, t CO₂, bounds, and the parts of half of it."""
     low, high = max(t_c - found.all, 0.0), t_c + found.all
@@ -109,7 +138,7 @@ def told(t_c: float, found: Halves) -> Json:
         "low_95_t_c": low,
         "high_95_t_c": high,
         "half_width_percent": 100 * found.all / t_c if t_c > 0 else None,
-        "half_t_c": {"model": found.model, "volume": found.volume, "factors": found.factors},
+        "half_t_c": found.to_json(),
         "t_co2": CO2_PER_C * t_c,
         "low_95_t_co2": CO2_PER_C * low,
         "high_95_t_co2": CO2_PER_C * high,

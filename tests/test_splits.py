@@ -110,6 +110,38 @@ def test_blocks_lie_on_the_anchor():
     )
 
 
+@given(order=st.permutations(range(60)), share=st.sampled_from([0.05, 0.2, 0.4]))
+def test_stands_are_kept_aside_one_by_one_whatever_their_block_or_order(order, share):
+    stands = squares(60)
+    plain = assign_roles(stands, SplitSpec(block_m=1500, buffer_m=100))
+    spec = SplitSpec(block_m=1500, buffer_m=100, reference_share=share)
+    roles = assign_roles(stands[list(order)], spec)
+    kept = roles == Role.REFERENCE
+    assert kept.sum() == round(share * 60)
+    np.testing.assert_array_equal(roles[~kept], plain[list(order)][~kept])
+    more = assign_roles(stands, SplitSpec(block_m=1500, buffer_m=100, reference_share=share + 0.1))
+    assert (more[list(order)][kept] == Role.REFERENCE).all()
+
+
+def test_stands_kept_aside_are_a_random_sample():
+    """Over seeds each of 40 stands is as likely as any, and pairs are, as with a shuffled deck."""
+    stands = squares(40)
+    specs = [SplitSpec(1500, buffer_m=0, reference_share=0.3, seed=seed) for seed in range(400)]
+    drawn = np.array([assign_roles(stands, spec) == Role.REFERENCE for spec in specs])
+    each = drawn.mean(0)
+    assert each.min() > 0.3 - 4 * 0.023
+    assert each.max() < 0.3 + 4 * 0.023
+    pairs = (drawn.T.astype(float) @ drawn) / 400
+    of_two = pairs[np.triu_indices(40, 1)]
+    assert of_two.mean() == pytest.approx(12 * 11 / (40 * 39), abs=1e-9)
+    assert of_two.std() == pytest.approx(np.sqrt(0.0846 * 0.9154 / 400), rel=0.15)
+
+
+def test_a_sample_that_leaves_nothing_to_train_on_is_refused():
+    with pytest.raises(ModelError, match="reference_share"):
+        assign_roles(squares(20), SplitSpec(block_m=5000, buffer_m=0, reference_share=0.99))
+
+
 @given(seed=st.integers(0, 9))
 def test_a_stands_block_is_the_one_with_which_it_is_held_out(seed):
     stands = squares(200)
@@ -150,7 +182,13 @@ def test_a_buffer_that_leaves_nothing_to_train_on_is_refused():
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"block_m": 0.0}, {"validation_share": 1.0}, {"validation_share": 0.0}, {"buffer_m": -1.0}],
+    [
+        {"block_m": 0.0},
+        {"validation_share": 1.0},
+        {"validation_share": 0.0},
+        {"buffer_m": -1.0},
+        {"reference_share": 1.0},
+    ],
 )
 def test_an_impossible_split_is_refused_by_name(wrong):
     with pytest.raises(ValidationError, match=next(iter(wrong))):

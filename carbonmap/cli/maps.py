@@ -204,6 +204,7 @@ def evaluate(
 @click.option(
     "--labels", type=PATH, default="labels", show_default=True, help="That the model learned from."
 )
+@click.option("--model", type=PATH, help="Model folder, where it is not where the map says.")
 @click.option("--areas", type=PATH, help="Outlines, such as counties: .shp, .gpkg or .parquet.")
 @click.option("--area-field", metavar="NAME", help="Field of --areas that names them.")
 @click.option("--areas-layer", metavar="NAME", help="Of a GeoPackage with several layers.")
@@ -217,10 +218,11 @@ def evaluate(
 @json_option
 @with_project()
 def totals(
-    project: Project,  # noqa: ARG001  # where paths start
+    project: Project,
     map_path: Path,
     evaluation: Path,
     labels: Path,
+    model: Path | None,
     areas: Path | None,
     area_field: str | None,
     areas_layer: str | None,
@@ -234,7 +236,8 @@ def totals(
     """Add up the carbon of a MAP, of areas and of classes, with 95 % intervals, in t C and t CO2.
 
     Each interval says what it consists of: the model's error, the inventory's volumes, and the
-    carbon factors that all stands share.
+    carbon factors that all stands share. Stands kept aside at random by model.split.reference_share
+    correct the sums, whatever the model.
     """
     from carbonmap.io.raster import Source
     from carbonmap.stages import totals as totals_
@@ -256,10 +259,12 @@ def totals(
     ]:
         raise ConfigError(f"{given[0]} is of --areas, which was not given")
     report = totals_.totals(
+        project,
         map_path,
         evaluation,
         labels,
         out,
+        model=model,
         areas=named,
         classes=[Source(path) for path in classes],
         existing=existing(overwrite),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,14 +19,61 @@ from carbonmap.errors import InputError
 from carbonmap.grid import Grid
 from carbonmap.io import lattice, mosaic
 from carbonmap.io.raster import Source
+from carbonmap.labels import trustworthy
+from carbonmap.sampling import correction
 from carbonmap.stages.common import TILE_PX
+from carbonmap.stages.labels import COVERAGE, STAND, TOTAL
 from carbonmap.stages.mask import CLASSES
 from carbonmap.tiles import tiles
 from carbonmap.totals import Stock
-from carbonmap.types import Floats, Json
+from carbonmap.types import Bool, Floats, Ints, Json
 
 MOST_CLASSES = 256
 """Codes of a class map; more are measurements, not classes."""
+
+
+MODEL, ASSISTED = "model-dependent", "model-assisted"
+"""How a total was found: the map's sum, or corrected by a random sample of stands."""
+
+
+@dataclass
+class Weights:
+    """What pixels' errors are multiplied by in a sum: Σ by cell, and Σ of squares."""
+
+    sums: Floats
+    squares: float = 0.0
+
+    def add(self, cells: Cells, tile: Grid, weight: Floats) -> None:
+        """Take in a tile's pixels."""
+        cells.add(self.sums, tile, weight)
+        self.squares += float(np.square(weight).sum())
+
+    @property
+    def parts(self) -> tuple[Floats, float]:
+        """As `correlation.deviation` takes them."""
+        return self.sums, self.squares
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Stands of an inventory, some of which were kept aside at random.
+
+    Args:
+        labels: folder, whose raster tells each pixel's stand.
+        kept: of each stand, its place in the sample or −1.
+        usable: whether a stand's carbon is known.
+        min_coverage: least share of a pixel inside known stands.
+    """
+
+    labels: Path
+    kept: Ints
+    usable: Bool
+    min_coverage: float
+
+    @property
+    def number(self) -> int:
+        """Of stands kept aside."""
+        return int((self.kept >= 0).sum())
 
 
 class Sum:
@@ -35,14 +83,18 @@ class Sum:
         kind: "map", "area" or "class".
         name: of the area.
         grid: pixels that it may lie on.
+        sampled: stands that were kept aside.
         share_on_map: of its land.
     """
 
-    def __init__(self, kind: str, name: str, grid: Grid, share_on_map: float = 1.0) -> None:
+    def __init__(
+        self, kind: str, name: str, grid: Grid, sampled: int = 0, share_on_map: float = 1.0
+    ) -> None:
         self.kind, self.name, self.grid, self.share_on_map = kind, name, grid, share_on_map
         self.cells = Cells.over(grid)
-        self.weights = np.zeros(self.cells.shape)
-        self.squares = self.area_ha = self.mapped_ha = self.t_c = 0.0
+        self.whole, self.rest = (Weights(np.zeros(self.cells.shape)) for _ in range(2))
+        self.area_ha = self.mapped_ha = self.stands_ha = self.t_c = 0.0
+        self.difference, self.sampled_ha = np.zeros(sampled), np.zeros(sampled)
 
     def add(self, tile: Grid, share: Floats, held: _Tile) -> None:
         """Take in a tile.
@@ -53,40 +105,68 @@ class Sum:
             held: of the same pixels.
         """
         area = share * held.area_ha
-        weight = area * held.sigma
-        self.cells.add(self.weights, tile, weight)
-        self.squares += float(np.square(weight).sum())
         self.area_ha += float(area.sum())
         self.mapped_ha += float(area[held.known].sum())
         self.t_c += float((area * held.density).sum())
+        weight = area * held.sigma
+        self.whole.add(self.cells, tile, weight)
+        if not len(self.difference):
+            return
+        self.rest.add(self.cells, tile, np.where(held.of_stands, 0.0, weight))
+        self.stands_ha += float(area[held.of_stands].sum())
+        here = held.kept >= 0
+        places, number = held.kept[here], len(self.difference)
+        self.difference += np.bincount(places, (area * held.error)[here], number)
+        self.sampled_ha += np.bincount(places, area[here], number)
 
     def told(self, structure: Structure, stock: Stock) -> Json:
         """Area, carbon by pool, intervals and what they consist of."""
-        spread = deviation(structure, self.cells, self.weights, self.squares)
-        pools = {
-            name: totals_.told(self.t_c * pool.share, totals_.halves(self.t_c, spread, stock, name))
-            for name, pool in stock.pools.items()
-        }
+        sample = correction(self.difference, self.sampled_ha, self.stands_ha)
+        spread = deviation(structure, self.cells, *(self.rest if sample else self.whole).parts)
+        pools = {}
+        for name, pool in stock.pools.items():
+            if sample is None:
+                t_c, found = self.t_c, totals_.halves(self.t_c, spread, stock, name)
+            else:
+                t_c = self.t_c + sample.t_c
+                found = totals_.sampled_halves(t_c, sample, spread, stock, name)
+            pools[name] = totals_.told(t_c * pool.share, found)
         return {
             "kind": self.kind,
             "name": self.name,
             "area_ha": self.area_ha / self.share_on_map,
             "mapped_ha": self.mapped_ha,
+            "map_t_c": self.t_c,
+            "estimator": MODEL if sample is None else ASSISTED,
+            "sample": sample and dataclasses.asdict(sample),
             "pools": pools,
         }
 
 
 @dataclass(frozen=True)
 class _Tile:
-    """A tile of the map: densities with 0 for gaps, what is known, σ and areas, ``(row, col)``."""
+    """A tile of the map: arrays ``(row, col)``.
+
+    Args:
+        density: Mg C/ha, 0 for gaps.
+        known: whether it has a value.
+        sigma: σ, 0 for gaps.
+        area_ha: of the pixels.
+        of_stands: whether map and inventory both tell.
+        error: inventory less map there, 0 elsewhere, Mg C/ha.
+        kept: place in the sample of the pixel's stand, −1 for none.
+    """
 
     density: Floats
-    known: Any
+    known: Bool
     sigma: Floats
     area_ha: Floats
+    of_stands: Bool
+    error: Floats
+    kept: Ints
 
     def __getitem__(self, roi: tuple[slice, slice]) -> _Tile:
-        return _Tile(*(part[roi] for part in (self.density, self.known, self.sigma, self.area_ha)))
+        return _Tile(*(getattr(self, field.name)[roi] for field in dataclasses.fields(self)))
 
 
 def sums(
@@ -96,6 +176,7 @@ def sums(
     outlines: Mapping[str, Any],
     classes: Sequence[Source],
     folder: Path,
+    sample: Sample | None = None,
 ) -> list[Sum]:
     """The whole map, then every area on it, then every class.
 
@@ -106,17 +187,19 @@ def sums(
         outlines: of areas by name, in the grid's CRS.
         classes: files of a class raster; none for no classes.
         folder: for what joining them needs.
+        sample: stands that were kept aside.
 
     Raises:
         InputError: the class raster has too many codes to be one.
     """
-    whole, named = Sum("map", "whole map", grid), _named(outlines, grid)
+    number = sample.number if sample else 0
+    whole, named = Sum("map", "whole map", grid, number), _named(outlines, grid, number)
     shapes = np.array([outlines[one.name] for one in named], dtype=object)
     codes: dict[int, Sum] = {}
     plan = mosaic.join(classes, grid, folder, CLASSES) if classes else None
     todo = list(tiles(grid, TILE_PX))
     for tile in progress.track(todo, "adding up", len(todo)):
-        held = _read(path, tile.grid, structure)
+        held = _read(path, tile.grid, structure, sample)
         whole.add(tile.grid, np.ones(tile.grid.shape), held)
         for place, share in _covered(shapes, tile.grid):
             one = named[place]
@@ -128,12 +211,12 @@ def sums(
             for code, share in _coded(plan.read(tile.grid)):
                 if code not in codes:
                     _require_few(codes, code)
-                    codes[code] = Sum("class", str(code), grid)
+                    codes[code] = Sum("class", str(code), grid, number)
                 codes[code].add(tile.grid, share, held)
     return [whole, *named, *(codes[code] for code in sorted(codes))]
 
 
-def _named(outlines: Mapping[str, Any], grid: Grid) -> list[Sum]:
+def _named(outlines: Mapping[str, Any], grid: Grid, sampled: int) -> list[Sum]:
     """Empty sums of the areas that lie on the map."""
     box, found = shapely.box(*grid.bounds), []
     for name, outline in outlines.items():
@@ -141,16 +224,30 @@ def _named(outlines: Mapping[str, Any], grid: Grid) -> list[Sum]:
         if shapely.area(inside) > 0:
             near = Grid.covering(inside.bounds, grid.crs, grid.pixel_m, grid.anchor)
             near = near.intersection(grid) or grid
-            found.append(Sum("area", name, near, shapely.area(inside) / shapely.area(outline)))
+            share = shapely.area(inside) / shapely.area(outline)
+            found.append(Sum("area", name, near, sampled, share))
     return found
 
 
-def _read(path: Path, grid: Grid, structure: Structure) -> _Tile:
+def _read(path: Path, grid: Grid, structure: Structure, sample: Sample | None) -> _Tile:
     density = lattice.read_on_grid(path, grid, "map")
     known = np.isfinite(density)
     area = np.broadcast_to(grid.pixel_area_ha(), grid.shape)
-    plain = np.where(known, density, 0.0).astype(np.float64)
-    return _Tile(plain, known, structure.sigma(density), area)
+    plain, sigma = np.where(known, density, 0.0).astype(np.float64), structure.sigma(density)
+    if sample is None:
+        none = np.zeros(grid.shape)
+        return _Tile(plain, known, sigma, area, none > 0, none, none.astype(np.int64) - 1)
+    label, share, stand = (
+        lattice.read_on_grid(sample.labels / f"{name}.tif", grid, "labels")
+        for name in (TOTAL, COVERAGE.name, STAND.name)
+    )
+    row = np.nan_to_num(stand).astype(np.int64) - 1
+    both = known & np.isfinite(label) & trustworthy(share, sample.min_coverage)
+    both &= np.r_[sample.usable, False][row]
+    error = np.where(both, label - plain, 0.0)
+    return _Tile(
+        plain, known, sigma, area, both, error, np.where(both, np.r_[sample.kept, -1][row], -1)
+    )
 
 
 def _covered(shapes: Any, grid: Grid) -> Iterator[tuple[int, Floats]]:

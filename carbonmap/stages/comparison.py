@@ -104,9 +104,10 @@ class Comparison:
         role = self.roles[cover.stand]
         held = {r: np.bincount(cover.cell[role == r], minlength=grid.size) > 0 for r in Role}
         out = np.full(grid.size, Role.OUTSIDE, np.uint8)
-        for one in (Role.TRAIN, Role.VALIDATION):
+        for one in (Role.TRAIN, Role.VALIDATION, Role.REFERENCE):
             out[held[one]] = one
-        out[held[Role.BUFFER] | (held[Role.TRAIN] & held[Role.VALIDATION])] = Role.BUFFER
+        shared = sum(held[r].astype(np.uint8) for r in Role if r != Role.OUTSIDE) > 1
+        out[held[Role.BUFFER] | shared] = Role.BUFFER
         near = polygon_coverage(self._surroundings(grid), grid).cell
         out[near[out[near] == Role.OUTSIDE]] = Role.BUFFER
         return out.reshape(grid.shape)

@@ -25,6 +25,7 @@ from carbonmap.types import Floats, Json
 NAMES = {
     Role.VALIDATION: "validation blocks",
     Role.OUTSIDE: "beyond the training area",
+    Role.REFERENCE: "kept aside to correct totals",
     Role.BUFFER: "buffer",
     Role.TRAIN: "training",
 }
@@ -67,7 +68,7 @@ def evaluate(
         raise InputError(
             f"map {str(density)!r} is to be compared with itself; give labels as truth"
         )
-    models = {path: _model(path, model) for path in paths}
+    models = {path: model_of(path, model) for path in paths}
     origin: Json = {
         "stage": "evaluate",
         "min_coverage": project.labels.min_coverage,
@@ -139,8 +140,12 @@ def _pools(path: Path, truth: Path) -> Json:
     return {"pools": held, "truth_pools": true}
 
 
-def _model(path: Path, given: Path | None) -> Path:
+def model_of(path: Path, given: Path | None) -> Path:
     """The folder of the model that made a map.
+
+    Args:
+        path: of the map.
+        given: the folder, where it is not where the map says.
 
     Raises:
         MissingInput: it is not where the map says, and none was given.

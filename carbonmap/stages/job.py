@@ -63,8 +63,11 @@ class Job:
 
     @property
     def split_told(self) -> Json:
-        """How the stands are parted, as plain values."""
-        return dataclasses.asdict(self.project.model.split)
+        """How the stands are parted, as plain values; cards made before the sample lack it."""
+        told = dataclasses.asdict(self.project.model.split)
+        if not told["reference_share"]:
+            del told["reference_share"]
+        return told
 
     def split(self) -> tuple[vector.Frame, Sampler]:
         """The stands with their roles, and what draws their pixels."""

@@ -12,14 +12,18 @@ import shapely
 
 from carbonmap import totals as totals_
 from carbonmap.correlation import Structure
-from carbonmap.errors import CorruptData, InputError
+from carbonmap.errors import CorruptData, InputError, MissingInput
 from carbonmap.grid import Grid
 from carbonmap.io import files, maps, output, raster
 from carbonmap.io.output import Existing
 from carbonmap.io.raster import Source
+from carbonmap.project import Project
+from carbonmap.splits import Role
 from carbonmap.stages import labels as labels_
-from carbonmap.stages.adding import sums
+from carbonmap.stages.adding import Sample, sums
 from carbonmap.stages.common import Report
+from carbonmap.stages.evaluate import model_of
+from carbonmap.stages.job import SPLIT
 from carbonmap.stages.totals_text import ALL, csv_text, gaps, text
 from carbonmap.totals import Pool, Stock
 from carbonmap.types import Json, Plots
@@ -48,11 +52,13 @@ class Areas:
 
 
 def totals(
+    project: Project,
     path: Path,
     evaluation: Path,
     labels: Path,
     out: Path,
     *,
+    model: Path | None = None,
     areas: Areas | None = None,
     classes: Sequence[Source] = (),
     existing: Existing = Existing.REFUSE,
@@ -61,14 +67,16 @@ def totals(
 
     The map's errors and how they resemble each other come from `evaluate`, which found them on land
     that the model never saw (`correlation`); the factors' and volumes' from the labels. The sum of
-    a map is the model's word: where the model errs alike on land that was not held out, the
-    interval holds.
+    a map is the model's word, unless `model.split.reference_share` kept stands aside when the model
+    was trained: these correct the sum wherever there are enough of them (`sampling`).
 
     Args:
+        project: the least coverage of a pixel that counts among the stands kept aside.
         path: a carbon density map.
         evaluation: folder that `evaluate` wrote of this map, or of another one by its model.
         labels: that the model learned from: pools, factors and volumes.
         out: folder for ``totals.csv`` and ``totals.json``.
+        model: folder of the model that made the map, where it is not where the map says.
         areas: outlines, such as counties.
         classes: files of a class raster, such as land cover.
         existing: what to do about totals made otherwise.
@@ -87,6 +95,7 @@ def totals(
     grid, warnings = maps.map_grid(path), list[str]()
     structure = _structure(path, mark, evaluation, warnings)
     stock = _stock(labels, head["tags"])
+    sample = _sample(path, labels, model, project.labels.min_coverage, warnings)
     outlines = _outlines(areas, grid)
     for source in classes:
         raster.check_source(source)
@@ -95,6 +104,8 @@ def totals(
         "map": files.sha256(path),
         "evaluation": files.sha256(evaluation / "evaluation.json"),
         "labels": files.sha256(labels / labels_.MARK),
+        "min_coverage": project.labels.min_coverage,
+        "sample": sample.number if sample else 0,
         "areas": _described(areas),
         "classes": [raster.describe_source(s) for s in classes],
     }
@@ -102,10 +113,9 @@ def totals(
         if work is None:
             held = (files.read_json(out / "totals.json") or {})["report"]
             return Report(f"{out} is up to date\n{text(held)}", held)
-        found = sums(path, grid, structure, outlines, classes, work.folder)
+        found = sums(path, grid, structure, outlines, classes, work.folder, sample)
         report: Json = {
             "map": str(path),
-            "estimator": "model-dependent: the map's sum; no stand was kept aside to correct it",
             "level": 0.95,
             "spatial_error": structure.to_json(),
             "areas": [one.told(structure, stock) for one in found],
@@ -192,6 +202,39 @@ def _stock(labels: Path, tags: Mapping[str, str]) -> Stock:
     own = _inside(stands, ALL)
     total = float(np.nansum(own))
     return Stock(found, percent, float(np.nansum(own**2)) / total if total else 0.0)
+
+
+def _sample(
+    path: Path, labels: Path, model: Path | None, min_coverage: float, warnings: list[str]
+) -> Sample | None:
+    """The stands that were kept aside when the map's model was trained; None if none were.
+
+    Raises:
+        MissingInput: the model's folder was given, and holds none.
+        CorruptData: it is another model.
+        InputError: the labels are not those that it learned from.
+    """
+    from carbonmap.io import vector
+
+    try:
+        folder = model_of(path, model)
+    except MissingInput as error:
+        if model is not None:
+            raise
+        warnings.append(f"no stands kept aside can be looked for: {error}")
+        return None
+    split = vector.read_stands(folder / SPLIT)
+    roles = np.array([Role[name.upper()] for name in split["role"]])
+    aside = roles == Role.REFERENCE
+    if not aside.any():
+        return None
+    if list(vector.read_stands(labels / labels_.STANDS)["id"]) != list(split["id"]):
+        raise InputError(
+            f"labels {str(labels)!r} hold other stands than the model of {str(path)!r} was split "
+            f"by; give the labels that it learned from"
+        )
+    kept = np.where(aside, np.cumsum(aside) - 1, -1)
+    return Sample(labels, kept, roles != Role.OUTSIDE, min_coverage)
 
 
 def _inside(stands: Frame, pool: str) -> Plots:

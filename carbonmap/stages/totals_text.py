@@ -34,35 +34,61 @@ def csv_text(report: Json) -> str:
     """A row an area: all pools with their interval and its parts, then every pool's carbon."""
     buffer = io.StringIO()
     out = csv.writer(buffer, lineterminator="\n")
-    parts = ("model", "volume", "factors")
+    parts = ("model", "volume", "factors", "sampling")
     keys = ("t_c", "low_95_t_c", "high_95_t_c", "t_co2", "low_95_t_co2", "high_95_t_co2")
     pools = [name for name in report["areas"][0]["pools"] if name != ALL]
     out.writerow(
-        ["kind", "name", "area_ha", "mapped_ha", *keys, *(f"half_{p}_t_c" for p in parts)]
+        [
+            "kind",
+            "name",
+            "area_ha",
+            "mapped_ha",
+            "map_t_c",
+            "estimator",
+            "stands",
+            *keys,
+            *(f"half_{p}_t_c" for p in parts),
+        ]
         + [f"{pool}_{key}" for pool in pools for key in keys[:3]]
     )
     for one in report["areas"]:
         own = one["pools"][ALL]
-        figures = [one["area_ha"], one["mapped_ha"], *(own[key] for key in keys)]
-        figures += [own["half_t_c"][part] for part in parts]
+        land = [one["area_ha"], one["mapped_ha"], one["map_t_c"]]
+        how = [one["estimator"], one["sample"]["stands"] if one["sample"] else 0]
+        figures = [own[key] for key in keys] + [own["half_t_c"][part] for part in parts]
         figures += [one["pools"][pool][key] for pool in pools for key in keys[:3]]
-        out.writerow([one["kind"], safe(one["name"]), *(f"{value:.6g}" for value in figures)])
+        out.writerow(
+            [one["kind"], safe(one["name"]), *map(_short, land), *how, *map(_short, figures)]
+        )
     return buffer.getvalue()
+
+
+def _how(one: Json) -> str:
+    """How a total was found, in a few words."""
+    sample = one["sample"]
+    if sample is None:
+        return "model-dependent"
+    return (
+        f"model-assisted: {sample['t_c']:+,.0f} t C by {sample['stands']} stands kept aside on "
+        f"{sample['share']:.0%} of the stands' land"
+    )
+
+
+def _short(value: float) -> str:
+    return f"{value:.6g}"
 
 
 def text(report: Json) -> str:
     """Areas in a line each, at most `SHOWN`, then what a reader should know."""
     lines = []
     for one in report["areas"][:SHOWN]:
-        own = one["pools"][ALL]
-        half = own["half_t_c"]
+        own, name = one["pools"][ALL], one["name"]
+        parts = ", ".join(f"{k} {v:,.0f}" for k, v in own["half_t_c"].items() if v)
         lines.append(
-            f"{one['name'] if one['kind'] != 'class' else 'class ' + one['name']}: "
-            f"{own['t_c']:,.0f} t C, 95 % {own['low_95_t_c']:,.0f} to {own['high_95_t_c']:,.0f}, "
-            f"on {one['mapped_ha']:,.0f} ha (± model {half['model']:,.0f}, volume "
-            f"{half['volume']:,.0f}, factors {half['factors']:,.0f})"
+            f"{f'class {name}' if one['kind'] == 'class' else name}: {own['t_c']:,.0f} t C, "
+            f"95 % {own['low_95_t_c']:,.0f} to {own['high_95_t_c']:,.0f}, on "
+            f"{one['mapped_ha']:,.0f} ha (± {parts}; {_how(one)})"
         )
     if len(report["areas"]) > SHOWN:
         lines.append(f"and {len(report['areas']) - SHOWN} more in totals.csv")
-    lines.append(report["estimator"])
     return "\n".join([*lines, *(f"warning: {one}" for one in report["warnings"])])

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 import rasterio
 import shapely
+from scipy import stats
 
 from carbonmap.stages import adding
-from tests.conftest import MAP
+from tests.conftest import MAP, SPLIT
 
 AREAS = ("--areas", "areas.gpkg", "--area-field", "NAME")
 
@@ -239,3 +240,76 @@ def test_what_is_no_density_map_and_labels_of_another_profile_are_refused(copy, 
         "--set", "labels.profile=ipcc", "--species-field", "YOU_SHI_SZ", "-o", "ipcc", code=None,
     )  # fmt: skip
     refused(copy, capsys, "--labels", "ipcc", saying="profile")
+
+
+@pytest.fixture
+def sampled(copy):
+    """The county mapped by a model for which 28 of 46 stands were kept aside."""
+    aside = [*SPLIT, "--set", "model.split.reference_share=0.6"]
+    copy.run("train", "--model", "ols", "--dates", "2020-11", *aside, "-o", "models/aside")
+    copy.run(
+        "predict", "--dates", "2020-11", "--model", "models/aside", "-o", "maps", "--overwrite"
+    )
+    copy.run("evaluate", "maps", "--truth", "labels", "--overwrite")
+    return copy
+
+
+def raster(place, *parts):
+    with rasterio.open(place.path.joinpath(*parts)) as source:
+        return source.read(1, masked=True).astype(float).filled(np.nan)
+
+
+def test_stands_kept_aside_correct_the_total_by_what_they_differ(sampled):
+    """By hand from the rasters: the map's sum, and all stands' area times the sample's ratio."""
+    split = gpd.read_parquet(sampled.path / "models" / "aside" / "split.parquet")
+    aside = np.flatnonzero(split["role"] == "reference")
+    assert (len(aside), len(split)) == (28, 46)
+    found, _ = run(sampled)
+    whole = found["whole map"]
+    density, label = raster(sampled, "maps", MAP), raster(sampled, "labels", "carbon_density.tif")
+    stand, share = (raster(sampled, "labels", f"{name}.tif") for name in ("stand", "coverage"))
+    both = np.isfinite(density) & np.isfinite(label) & (share >= 0.9) & (stand > 0)
+    area = 0.0256
+    kept = [both & (stand == row + 1) for row in aside]
+    a = np.array([one.sum() * area for one in kept])
+    d = np.array([((label - density)[one]).sum() * area for one in kept])
+    want = np.nansum(density) * area + both.sum() * area * d.sum() / a.sum()
+    assert whole["pools"]["total"]["t_c"] == pytest.approx(want, rel=1e-5)
+    assert whole["map_t_c"] == pytest.approx(np.nansum(density) * area, rel=1e-6)
+    assert whole["estimator"] == "model-assisted"
+    assert whole["sample"]["stands"] == (a > 0).sum()
+    half = whole["pools"]["total"]["half_t_c"]
+    ratio = d.sum() / a.sum()
+    held = a > 0
+    n = int(held.sum())
+    spread = math.sqrt(((d - ratio * a)[held] ** 2).sum() / (n - 1))
+    alone = both.sum() * area / a[held].mean() * spread
+    alone *= math.sqrt((1 - a.sum() / (both.sum() * area)) / n) * stats.t(n - 1).ppf(0.975)
+    assert math.hypot(half["sampling"], half["volume"]) == pytest.approx(alone, rel=1e-4)
+
+
+def test_where_few_stands_were_kept_aside_the_model_stands_alone(sampled, capsys):
+    quarters(sampled)
+    capsys.readouterr()
+    found, _ = run(sampled, *AREAS)
+    told = capsys.readouterr().out
+    some = [found[name] for name in ("西北", "东北", "西南", "东南")]
+    assert {one["estimator"] for one in some} == {"model-dependent"}
+    assert all(one["map_t_c"] == one["pools"]["total"]["t_c"] for one in some)
+    assert "model-assisted: " in told
+    assert told.count("model-dependent") == 4
+    text = (sampled.path / "totals" / "totals.csv").read_text(encoding="utf-8-sig")
+    rows = list(csv.DictReader(text.splitlines()))
+    assert [row["estimator"] for row in rows] == ["model-assisted", *["model-dependent"] * 4]
+    judged = sampled.json("evaluation", "evaluation.json")["report"]["maps"][MAP]
+    assert judged["reference"]["pixels"] > 0
+
+
+def test_the_sample_is_of_the_maps_own_model_and_labels(sampled, capsys):
+    refused(sampled, capsys, "--model", "models/ols", saying="is not the one that made")
+    (sampled.path / "models" / "aside").rename(sampled.path / "models" / "moved")
+    _, (warning,) = run(sampled)
+    assert "no stands kept aside can be looked for" in warning
+    found, warnings = run(sampled, "--model", "models/moved", out="again")
+    assert found["whole map"]["estimator"] == "model-assisted"
+    assert warnings == []
