@@ -46,6 +46,7 @@ OWNERS = {
     "zarr": ("io/",),
     "pystac": ("io/",),
     "matplotlib": ("io/figures",),
+    "jinja2": ("io/page",),
     "pyproj": ("crs",),
     "exactextract": ("coverage",),
     "defusedxml": ("gf1/document",),

@@ -1,4 +1,4 @@
-"""Commands that make maps by a model, judge and add them up: calibrate, predict, evaluate, totals.
+"""Commands that make maps by a model, judge and add them up: calibrate to report.
 
 Each stage is imported by the command that runs it, since some take a second to load.
 """
@@ -270,3 +270,32 @@ def totals(
         existing=existing(overwrite),
     )
     show(report, as_json)
+
+
+@main.command(cls=ProjectCommand)
+@click.argument("maps", metavar="MAP", type=PATH)
+@click.option("--evaluation", type=PATH, help="Folder that `evaluate` wrote of these maps.")
+@click.option(
+    "--totals", multiple=True, type=PATH, help="Folder that `totals` wrote of a map; repeatable."
+)
+@output_option("report", "Folder for report.html.")
+@overwrite_option
+@json_option
+@with_project()
+def report(
+    project: Project,
+    maps: Path,
+    evaluation: Path | None,
+    totals: tuple[Path, ...],
+    out: Path,
+    overwrite: bool,
+    as_json: bool,
+) -> None:
+    """Put a MAP (or a folder of maps), totals and errors on one page that opens offline."""
+    from carbonmap.stages import report as report_
+
+    rule = existing(overwrite)
+    show(
+        report_.report(project, maps, out, evaluation=evaluation, totals=totals, existing=rule),
+        as_json,
+    )

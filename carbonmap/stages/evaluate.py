@@ -62,7 +62,7 @@ def evaluate(
         MissingInput: there is no finished map, or the model that knows what it learned is gone.
         GridMismatch: map and truth lie on different lattices.
     """
-    paths = _maps(found)
+    paths = maps_in(found)
     density, coverage = _truth(truth)
     if density.resolve() in [p.resolve() for p in paths]:
         raise InputError(
@@ -97,7 +97,7 @@ def evaluate(
     return Report(_text(report), report)
 
 
-def _maps(found: Path) -> list[Path]:
+def maps_in(found: Path) -> list[Path]:
     """The finished density maps that a path means."""
     if found.is_dir():
         paths = sorted(p for p in found.glob("*carbon_density.tif") if maps.mark_of(p).is_file())

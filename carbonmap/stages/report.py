@@ -1,0 +1,305 @@
+"""`report`: maps, their totals and errors as one page that opens anywhere, without a network."""
+
+from __future__ import annotations
+
+import base64
+import itertools
+import json
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+
+from carbonmap import progress
+from carbonmap.crs import parse
+from carbonmap.errors import InputError
+from carbonmap.io import figures, files, lattice, maps, output, page
+from carbonmap.io.output import Existing
+from carbonmap.project import Project
+from carbonmap.stages.common import TILE_PX, Report
+from carbonmap.stages.evaluate import NAMES, maps_in
+from carbonmap.stages.products import SD, SPREAD_SHARE
+from carbonmap.tiles import tiles
+from carbonmap.types import Floats, Json
+
+BINS = (0.0, 5.0, 10.0, 20.0, 40.0, 80.0, 160.0, 320.0, float("inf"))
+"""Of the histogram, Mg C/ha; below 0 no map has values."""
+
+SOIL = "soil"
+"""In the name of a pool that holds it."""
+
+
+def report(
+    project: Project,
+    found: Path,
+    out: Path,
+    *,
+    evaluation: Path | None = None,
+    totals: Sequence[Path] = (),
+    existing: Existing = Existing.REFUSE,
+) -> Report:
+    """One offline page of maps: pictures, totals, errors, model, provenance, and what to beware of.
+
+    Args:
+        project: the colours.
+        found: a map, or a folder of maps.
+        out: folder for ``report.html``.
+        evaluation: folder that `evaluate` wrote of these maps.
+        totals: folders that `totals` wrote, one a map.
+        existing: what to do about a page made of other things.
+
+    Raises:
+        MissingInput: there is no finished map, or no finished evaluation or totals where said.
+        InputError: evaluation or totals are of none of these maps.
+    """
+    paths = maps_in(found)
+    hashes = {files.sha256(path): path for path in paths}
+    summed = _totals(totals, hashes)
+    judged = _evaluation(evaluation, hashes)
+    style = project.output.style_range_mg_c_ha
+    origin: Json = {
+        "stage": "report",
+        "maps": {path.name: own for own, path in hashes.items()},
+        "totals": [files.sha256(folder / "totals.json") for folder in totals],
+        "evaluation": evaluation and files.sha256(evaluation / "evaluation.json"),
+        "style_range_mg_c_ha": list(style),
+    }
+    final = out / "report.html"
+    with output.claim(out / "report.json", origin, existing) as work:
+        if work is None:
+            return Report(f"{final} is up to date", {"page": str(final), "state": "up to date"})
+        told = [
+            _map(path, style, work.folder, summed.get(path), judged.get(path)) for path in paths
+        ]
+        marks = {path: maps.require_whole(path, by_size=True) for path in paths}
+        context = {
+            "title": f"Carbon of {_regions(marks)}",
+            "pools": " / ".join(dict.fromkeys(_plain(_pools(mark)) for mark in marks.values())),
+            "version": version("carbonmap"),
+            "warnings": _warnings(marks, summed),
+            "maps": told,
+        }
+        work.begin_publishing()
+        files.write_text(final, page.render("report.html", context))
+        work.finish([final], {"page": str(final), "warnings": context["warnings"]})
+    size = final.stat().st_size / 1e6
+    text = f"{final}: {len(paths)} map{'s' * (len(paths) > 1)}, {size:.1f} MB"
+    lines = [f"  warning: {one}" for one in context["warnings"]]
+    return Report("\n".join([text, *lines]), {"page": str(final), "state": "written"})
+
+
+def _totals(folders: Sequence[Path], hashes: Mapping[str, Path]) -> dict[Path, Json]:
+    """What `totals` found, by map.
+
+    Raises:
+        InputError: a folder is of another map.
+    """
+    held = {}
+    for folder in folders:
+        done = output.require_complete(folder / "totals.json", "totals")
+        if done["origin"]["map"] not in hashes:
+            raise InputError(
+                f"totals {str(folder)!r} are of {done['report']['map']}, which is not among the "
+                f"maps or has changed since; run `carbonmap totals` of one of these"
+            )
+        held[hashes[done["origin"]["map"]]] = done["report"]
+    return held
+
+
+def _evaluation(folder: Path | None, hashes: Mapping[str, Path]) -> dict[Path, Json]:
+    """What `evaluate` found, by map.
+
+    Raises:
+        InputError: it is of none of them.
+    """
+    if folder is None:
+        return {}
+    done = output.require_complete(folder / "evaluation.json", "evaluation")
+    own = done["origin"]["maps"]
+    held = {
+        hashes[value]: done["report"]["maps"][name]
+        for name, value in own.items()
+        if value in hashes
+    }
+    if not held:
+        raise InputError(
+            f"evaluation {str(folder)!r} is of {', '.join(own)}, none of which is among the maps "
+            f"as they are; run `carbonmap evaluate` of these"
+        )
+    return held
+
+
+def _map(
+    path: Path,
+    style: tuple[float, float],
+    folder: Path,
+    summed: Json | None,
+    judged: Json | None,
+) -> Json:
+    """All that the page says of one map."""
+    mark = maps.require_whole(path, by_size=True)
+    facts, valid = mark["report"], mark["report"]["valid_pixels"]
+    skipped, every, note = facts["tiles"]["skipped"], facts["tiles"]["all"], facts["note"]
+    return {
+        "name": mark["origin"]["region"]["name"],
+        "date": facts["date"],
+        "t_c": f"{facts['t_c']:,.0f}",
+        "share": f"{facts['area_share']:.1%}",
+        "pixels": f"{valid['count']:,}",
+        "pixel_m": f"{facts['grid']['pixel_m']:g}",
+        "least": f"{valid['min']:.1f}",
+        "most": f"{valid['max']:.1f}",
+        "note": note[:1].upper() + note[1:],
+        "skipped": f"{skipped:,} of {every:,} tiles hold nothing" if skipped else "",
+        "pictures": _pictures(path, style, folder),
+        "histogram": _bars(_histogram(path)),
+        "totals": [_row(one) for one in summed["areas"]] if summed else [],
+        "by_pool": _by_pool(summed["areas"][0]) if summed else [],
+        "accuracy": _accuracy(judged) if judged else [],
+        "model": _model(facts),
+        "origin": json.dumps(mark["origin"], indent=1, ensure_ascii=False),
+    }
+
+
+def _pictures(path: Path, style: tuple[float, float], folder: Path) -> list[Json]:
+    """The map, and its standard deviation where that lies beside it."""
+    drawn = [_picture(path, "Carbon density", style, folder)]
+    beside = path.with_name(path.name.replace("carbon_density", SD))
+    if beside.is_file() and maps.mark_of(beside).is_file():
+        ends = (0.0, SPREAD_SHARE * style[1])
+        drawn.append(_picture(beside, "Standard deviation of the model's draws", ends, folder))
+    return drawn
+
+
+def _picture(path: Path, title: str, limits: tuple[float, float], folder: Path) -> Json:
+    values, bounds, crs = maps.overview(path)
+    drawn = folder / f"{path.stem}.png"
+    figures.draw_map(drawn, values, bounds, limits, title, "Mg C/ha", parse(crs).name)
+    return {"title": title, "data": base64.b64encode(drawn.read_bytes()).decode()}
+
+
+def _histogram(path: Path) -> Floats:
+    """Hectares of each of `BINS`."""
+    grid, found = maps.map_grid(path), np.zeros(len(BINS) - 1)
+    todo = list(tiles(grid, TILE_PX))
+    for tile in progress.track(todo, "counting", len(todo)):
+        density = lattice.read_on_grid(path, tile.grid, "map")
+        known = np.isfinite(density)
+        area = np.broadcast_to(tile.grid.pixel_area_ha(), density.shape)
+        found += np.histogram(np.maximum(density[known], 0), BINS, weights=area[known])[0]
+    return found
+
+
+def _bars(hectares: Floats) -> list[Json]:
+    longest = hectares.max() or 1.0
+    names = [f"{low:g} to {high:g}" for low, high in itertools.pairwise(BINS)]
+    names[-1] = f"over {BINS[-2]:g}"
+    return [
+        {"range": name, "width": f"{100 * value / longest:.1f}", "area": f"{value:,.0f}"}
+        for name, value in zip(names, hectares, strict=True)
+    ]
+
+
+def _carbon(own: Json) -> Json:
+    """A total and its interval as text."""
+    return {
+        "t_c": f"{own['t_c']:,.0f}",
+        "interval": f"{own['low_95_t_c']:,.0f} – {own['high_95_t_c']:,.0f}",
+        "t_co2": f"{own['t_co2']:,.0f}",
+    }
+
+
+def _by_pool(whole: Json) -> list[Json]:
+    """A line of every pool but all together."""
+    pools = whole["pools"]
+    return [{"name": _plain(name)} | _carbon(own) for name, own in pools.items() if name != "total"]
+
+
+def _plain(name: str) -> str:
+    """A pool's name, or several, as people write it."""
+    return name.replace("_", " ")
+
+
+def _row(one: Json) -> Json:
+    """A line of the table of totals."""
+    own, sample = one["pools"]["total"], one["sample"]
+    how = one["estimator"] + (f", {sample['stands']} stands" if sample else "")
+    return _carbon(own) | {
+        "name": f"class {one['name']}" if one["kind"] == "class" else one["name"],
+        "mapped": f"{one['mapped_ha']:,.0f}",
+        "how": how,
+        **{name: f"{half:,.0f}" for name, half in own["half_t_c"].items()},
+    }
+
+
+def _accuracy(judged: Json) -> list[Json]:
+    """Errors of each role of land that has any."""
+    rows = []
+    for role, name in NAMES.items():
+        facts = judged.get(role.name.lower())
+        if facts and facts["pixels"]:
+            rows.append(
+                {
+                    "name": name,
+                    "pixels": f"{facts['pixels']:,}",
+                    "rmse": f"{facts['rmse_mg_c_ha']:.1f}",
+                    "mae": f"{facts['mae_mg_c_ha']:.1f}",
+                    "bias": f"{facts['bias_mg_c_ha']:+.1f}",
+                    "r2": "–" if facts["r2"] is None else f"{facts['r2']:.3f}",
+                }
+            )
+    return rows
+
+
+def _model(facts: Json) -> list[tuple[str, str]]:
+    """What made a map, in pairs."""
+    tags = facts["tags"]
+    low, high = facts["label_range_mg_c_ha"]
+    pairs = [
+        ("kind", tags["CARBONMAP_MODEL"]),
+        ("carbon profile", tags["CARBONMAP_PROFILE"]),
+        ("labels that it learned from", f"{low:.1f} to {high:.1f} Mg C/ha"),
+        ("weights, SHA-256", facts["model_sha256"]),
+    ]
+    drawn = [(name, facts[key]) for name, key in (("draws", "samples"), ("steps of each", "steps"))
+             if key in facts]  # fmt: skip
+    return pairs[:1] + [(name, str(value)) for name, value in drawn] + pairs[1:]
+
+
+def _regions(marks: Mapping[Path, Json]) -> str:
+    names = dict.fromkeys(mark["origin"]["region"]["name"] for mark in marks.values())
+    dates = dict.fromkeys(mark["report"]["date"] for mark in marks.values())
+    return f"{', '.join(names)}: {', '.join(dates)}"
+
+
+def _pools(mark: Json) -> str:
+    return str(mark["report"]["tags"]["CARBONMAP_POOLS"])
+
+
+def _warnings(marks: Mapping[Path, Json], summed: Mapping[Path, Json]) -> list[str]:
+    """What anyone who uses these figures must know, the gravest first."""
+    told = []
+    if any(SOIL in _pools(mark) for mark in marks.values()):
+        told.append(
+            "the carbon of litter and soil is included: compare with no figure of trees alone"
+        )
+    if len(set(map(_pools, marks.values()))) > 1:
+        told.append("these maps hold different pools: their figures must not be compared")
+    years = [mark["report"]["date"][:4] for mark in marks.values()]
+    if len(set(years)) < len(years):
+        told.append("maps of one year differ by season and by error, not by change of stock")
+    for path, mark in marks.items():
+        facts, name = mark["report"], path.name
+        told += [f"{name}: {text}" for text in facts["warnings"]]
+        if facts["area_share"] < 1:
+            told.append(f"{name}: {1 - facts['area_share']:.1%} of the region's grid has no value")
+        if path not in summed:
+            told.append(f"{name}: its total has no interval")
+            continue
+        told += [f"{name}: {text}" for text in summed[path]["warnings"]]
+        if all(one["estimator"] == "model-dependent" for one in summed[path]["areas"]):
+            told.append(
+                f"{name}: totals are the model's word, as no stands were kept aside to correct them"
+            )
+    return told
