@@ -262,8 +262,8 @@ def _model(facts: Json) -> list[tuple[str, str]]:
         ("labels that it learned from", f"{low:.1f} to {high:.1f} Mg C/ha"),
         ("weights, SHA-256", facts["model_sha256"]),
     ]
-    drawn = [(name, facts[key]) for name, key in (("draws", "samples"), ("steps of each", "steps"))
-             if key in facts]  # fmt: skip
+    drawing = (("draws", "samples"), ("sampler's steps", "sampler_steps"))
+    drawn = [(name, facts[key]) for name, key in drawing if key in facts]
     return pairs[:1] + [(name, str(value)) for name, value in drawn] + pairs[1:]
 
 

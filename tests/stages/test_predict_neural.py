@@ -14,7 +14,7 @@ from carbonmap.cli.options import INTERRUPTED
 from carbonmap.lazy import open_stack, stack_grid
 from carbonmap.models.neural import Neural
 from carbonmap.stages import common, scope
-from tests.conftest import MAP
+from tests.conftest import MAP, bands_of
 
 PREDICT = ("predict", "--dates", "2020-11", "--model", "models/unet", "-o")
 
@@ -104,6 +104,19 @@ def test_other_draws_are_another_map(drawn, capsys, words, difference):
     assert not np.array_equal(density(drawn, "other"), density(drawn, "m"), equal_nan=True)
     drawn.run(*DRAW, "m", *words, "--overwrite")
     assert drawn.products("m") == drawn.products("other")
+
+
+def test_noise_is_of_the_place_and_not_of_the_date(drawn):
+    """The same image under two dates gives the same draws, so that no change is noise alone."""
+    bands = bands_of("2020-11-15")
+    drawn.run("ingest", "image", "--bands", bands, "--date", "2020-02-15", "--scale", "1e-4")
+    drawn.run("predict", "--model", "models/iidm", "--dates", "2020-02,2020-11", "-o", "both")
+    maps = []
+    for month in ("02", "11"):
+        with rasterio.open(drawn.path / "both" / MAP.replace("-11", f"-{month}")) as source:
+            maps.append(source.read(1))
+    np.testing.assert_array_equal(*maps)
+    assert np.nanstd(maps[0]) > 0
 
 
 @pytest.mark.parametrize("words", [("--samples", "8"), ("--steps", "2"), ("--device", "cpu")])

@@ -71,6 +71,16 @@ def test_the_page_says_what_map_totals_and_evaluation_say(summed):
     assert hectares == pytest.approx(whole["mapped_ha"], abs=len(bars))
 
 
+def test_a_map_of_draws_says_how_many_and_shows_how_they_differ(drawn):
+    drawn.run("predict", "--model", "models/iidm", "--dates", "2020-11", "-o", "d")
+    drawn.run("report", "d", "-o", "report")
+    found = Cells()
+    found.feed((drawn.path / "report" / "report.html").read_text(encoding="utf-8"))
+    assert ["draws", "2"] in found.rows
+    assert ["sampler's steps", "2"] in found.rows
+    assert len(found.pictures) == 2
+
+
 def test_the_page_needs_nothing_else_and_its_pictures_are_whole(summed):
     text, found = page(summed, "--totals", "totals")
     assert not OUTER.search(text)
