@@ -54,6 +54,9 @@ LEAST_PAIRS = 100_000
 LEAST_PIXELS = 1000
 """From which a structure is told; fewer tell little more than their own stand."""
 
+LEAST_OF_CLASS = 300
+"""Pixels from which a class of density has a σ of its own."""
+
 NEAR_CELLS = 4
 """Within which exp(−d / L) is averaged over pixels; farther off, the cells' centres tell it."""
 
@@ -195,7 +198,7 @@ class Residuals:
                 self._number[k] += int(here.sum())
 
     def structure(self) -> Structure | None:
-        """σ and C; None of fewer than `LEAST_PIXELS` pixels, or where nothing errs."""
+        """σ and C; None of fewer than `LEAST_PIXELS` pixels or too few neighbours, or no errors."""
         pixels = int(self._number.sum())
         if pixels < LEAST_PIXELS or not self._squares.any():
             return None
@@ -203,15 +206,26 @@ class Residuals:
         inverse = np.divide(1.0, rms, out=np.zeros_like(rms), where=rms > 0)
         z = np.tensordot(inverse, self._sums, 1)
         square = float((self._squares * inverse**2).sum())
-        *shares, common = _fitted(self.cells, z, self._counts, square)
+        fitted = _fitted(self.cells, z, self._counts, square)
+        if fitted is None:
+            return None
+        *shares, common = fitted
         nugget = max(0.0, square / pixels - sum(shares) - common)
         return Structure(tuple(rms.tolist()), nugget, tuple(shares), common, pixels)
 
     def _rms(self) -> Floats:
-        """σ of every class; one without pixels has that of the nearest with some, the lower."""
-        held = np.flatnonzero(self._number)
+        """σ of every class; one of few pixels has that of the nearest with many, the lower.
+
+        Classes above all that have many get the largest σ: the densest forests err the most.
+        """
+        held = np.flatnonzero(self._number >= LEAST_OF_CLASS)
+        if not held.size:
+            whole = math.sqrt(float(self._squares.sum() / self._number.sum()))
+            return np.full(len(EDGES) + 1, whole)
         near = held[np.abs(held[:, None] - np.arange(len(EDGES) + 1)).argmin(0)]
-        return np.asarray(np.sqrt(self._squares[near] / self._number[near]))
+        found = np.sqrt(self._squares[near] / self._number[near])
+        found[held[-1] + 1 :] = found.max()
+        return np.asarray(found)
 
 
 def deviation(structure: Structure, cells: Cells, weights: Floats, squares: float) -> float:
@@ -238,10 +252,12 @@ def _classes(density: Raster) -> Ints:
     return np.searchsorted(EDGES, np.nan_to_num(density), side="right")
 
 
-def _fitted(cells: Cells, z: Floats, counts: Floats, square: float) -> list[float]:
+def _fitted(cells: Cells, z: Floats, counts: Floats, square: float) -> list[float] | None:
     """The shares of `RANGES_M`, then s_∞, from pairs up to half the extent apart.
 
     Each class of distance counts alike: near ones have few pairs, far ones few independent ones.
+    Without pairs within a cell and between neighbouring ones nothing tells how errors begin to
+    differ, and there is no answer.
 
     Args:
         cells: over the pixels.
@@ -259,6 +275,8 @@ def _fitted(cells: Cells, z: Floats, counts: Floats, square: float) -> list[floa
     numbers = np.where(apart <= reach, np.maximum(numbers, 0), 0)
     total = np.bincount(place, numbers.ravel())
     enough = total >= LEAST_PAIRS
+    if not enough[:2].all():
+        return None
 
     def mean(values: Floats) -> Floats:
         summed = np.bincount(place, np.where(numbers > 0, values, 0).ravel())

@@ -1,13 +1,15 @@
-"""Totals corrected by a random sample of stands: right on average, whatever the model is.
+"""Totals corrected by a random sample of stands that the model never saw.
 
-    T̂ = Σ map + A R̂,   R̂ = Σ d_k / Σ a_k over the sample
+    T̂ = Σ map + Σ d_k of learned stands + A R̂,   R̂ = Σ d_k / Σ a_k over the sample
     Var T̂ = A² (1 − f) s² / (n ā²),   s² = Σ (d_k − R̂ a_k)² / (n − 1),   f = Σ a_k / A
 
-d_k is a stand's carbon by the inventory less that by the map, a_k its area, A all stands' area, n
-the sample's stands and ā their mean area: the difference estimator of model-assisted inference
-(Särndal, Swensson & Wretman 1992, section 6.3), with the ratio to area (Cochran 1977, eq. 6.13),
-since larger stands differ by more. It holds where the sample was drawn at random and the model did
-not see it; its bias falls as 1/n.
+d_k is a stand's carbon by the inventory less that by the map, a_k its area, A the area of all
+stands that the model did not learn from, n the sample's stands and ā their mean area: the
+difference estimator of model-assisted inference (Särndal, Swensson & Wretman 1992, section 6.3),
+with the ratio to area (Cochran 1977, eq. 6.13), since larger stands differ by more. What a model
+has learned by heart it does not err on, so that the sample speaks for unseen stands alone; learned
+ones differ by what they differ. It corrects what map and inventory differ by: the inventory's own
+error of volumes stays (`totals`). Its bias falls as 1/n.
 """
 
 from __future__ import annotations
@@ -48,7 +50,7 @@ def correction(difference: Plots, area_ha: Plots, population_ha: float) -> Corre
     Args:
         difference: inventory less map of each sampled stand's part on that land, t C.
         area_ha: of these parts; a stand with none there is left out.
-        population_ha: of all stands there, sampled or not.
+        population_ha: of all stands there that the model did not learn from, sampled or not.
     """
     held = area_ha > 0
     d, a, n = difference[held], area_ha[held], int(held.sum())

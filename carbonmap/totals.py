@@ -2,11 +2,13 @@
 
     half² = model² + volume² + factors² + sampling²
 
-Each is 1.96 standard deviations, t C. Model and volume together are what the map differs from
+Each is 1.96 standard deviations, t C. The interval errs on the wide side: what labels carry of the
+volumes' errors is counted as the map's. Model and volume together are what the map differs from
 labels that it never saw (`correlation.deviation`): the labels carry the inventory's own error of
 volumes, which is told apart from the model's. Factors are the same numbers in every stand, so
 their relative error stays, however large the area (see `uncertainty`). Where a random sample
-corrects the total (`sampling`), its own error stands for the model's on the land of the stands.
+corrects the total (`sampling`), its own error and the volumes' stand for the model's on the land of
+the stands.
 """
 
 from __future__ import annotations
@@ -110,29 +112,29 @@ def halves(t_c: float, deviation: float, stock: Stock, pool: str) -> Halves:
 
 
 def sampled_halves(
-    t_c: float, sample: Correction, deviation: float, stock: Stock, pool: str
+    t_c: float, of_stands: float, sample: Correction, deviation: float, stock: Stock, pool: str
 ) -> Halves:
     """What the interval of a total consists of that a sample has corrected.
 
     Args:
         t_c: of all pools together, corrected, t C.
-        sample: that corrected it; the volumes' errors of its stands are told apart from the rest.
+        of_stands: as much of it as lies on the stands' land; their volumes err, sampled or not.
+        sample: that corrected it.
         deviation: of the map over the land where the inventory has no stands, t C.
         stock: of the inventory.
         pool: that is told.
     """
     own = stock.pools[pool]
     held = max(t_c, 0.0)
-    one = stock.volume_percent / 100 * math.sqrt(held * stock.stand_t_c / sample.share)
-    volume = min(one, sample.half) * own.share
-    sampling = math.sqrt((sample.half * own.share) ** 2 - volume**2)
+    land = max(of_stands, 0.0)
+    volume = stock.volume_percent / 100 * math.sqrt(land * min(stock.stand_t_c, land)) * own.share
     factors = own.factors_percent / 100 * held * own.share
-    return Halves(Z95 * deviation * own.share, volume, factors, sampling)
+    return Halves(Z95 * deviation * own.share, volume, factors, sample.half * own.share)
 
 
 def told(t_c: float, found: Halves) -> Json:
     """A total and its interval as plain values: t C, t CO₂, bounds, and the parts of half of it."""
-    low, high = max(t_c - found.all, 0.0), t_c + found.all
+    low, high = max(t_c - found.all, 0.0), max(t_c + found.all, 0.0)
     return {
         "t_c": t_c,
         "low_95_t_c": low,

@@ -193,6 +193,32 @@ def test_too_few_pixels_tell_nothing():
         assert found.structure() is None
 
 
+@pytest.mark.parametrize(("edge", "number"), [(5, 60), (4, 80), (6, 40)])
+def test_scattered_scraps_of_land_tell_no_structure(edge, number):
+    """Of a thousand pixels in scraps nothing tells how errors begin to differ with distance."""
+    where, random = grid(1600, 1600), np.random.default_rng(7)
+    error = np.full(where.shape, np.nan)
+    for row, col in random.integers(0, 1600 - edge, (number, 2)):
+        error[row : row + edge, col : col + edge] = random.standard_normal()
+    assert np.isfinite(error).sum() >= correlation.LEAST_PIXELS
+    found = Residuals(where)
+    found.add(where, np.full(where.shape, 50.0), error)
+    assert found.structure() is None
+
+
+def test_few_pixels_decide_no_class_and_the_densest_err_the_most():
+    where, random = grid(128, 128), np.random.default_rng(8)
+    density = np.full(where.shape, 50.0)
+    density[:40] = 3.0
+    error = random.standard_normal(where.shape) * np.where(density > 10, 20.0, 2.0)
+    density[100, 100], error[100, 100] = 200.0, 0.5
+    found = Residuals(where)
+    found.add(where, density, error)
+    rms = found.structure().rms_mg_c_ha
+    assert rms[:2] == pytest.approx((2, 2), rel=0.1)
+    assert rms[4:] == pytest.approx((20, 20, 20, 20), rel=0.1)
+
+
 def test_a_structure_is_written_and_read_as_plain_values():
     one = structure(nugget=0.3, r300=0.6, common=0.1)
     assert Structure.from_json(json.loads(json.dumps(one.to_json()))) == one

@@ -9,7 +9,8 @@ import pytest
 
 from carbonmap.allometry import pool_density
 from carbonmap.profiles import parse_profiles
-from carbonmap.totals import Halves, Pool, Stock, factors_percent, halves, told
+from carbonmap.sampling import Correction
+from carbonmap.totals import Halves, Pool, Stock, factors_percent, halves, sampled_halves, told
 from carbonmap.uncertainty import Z95, error_propagation
 
 TEXT = resources.files("carbonmap").joinpath("data/profiles.toml").read_text("utf-8")
@@ -58,9 +59,24 @@ def test_within_one_stand_the_volume_errs_whole_and_never_more_than_was_found():
     assert halves(-3.0, 1.0, STOCK, "total") == Halves(Z95, 0.0, 0.0)
 
 
+def test_a_sample_speaks_for_the_model_and_volumes_err_all_the_same():
+    """Of a sample of all stands nothing is left but what the inventory itself does not know."""
+    whole = Correction(-100.0, 0.0, 40, 1.0)
+    found = sampled_halves(20_000.0, 18_000.0, whole, 0.0, STOCK, "total")
+    assert (found.model, found.sampling) == (0.0, 0.0)
+    assert found.volume == pytest.approx(0.15 * math.sqrt(18_000 * 500))
+    some = Correction(-100.0, 900.0, 40, 0.2)
+    trees = sampled_halves(20_000.0, 18_000.0, some, 50.0, STOCK, "trees")
+    assert trees.sampling == pytest.approx(0.4 * 900)
+    assert trees.model == pytest.approx(0.4 * Z95 * 50)
+    assert trees.factors == pytest.approx(0.1 * 8_000)
+
+
 def test_bounds_are_never_below_zero_and_co2_is_44_twelfths():
     one = told(100.0, Halves(300.0, 0.0, 400.0))
     assert (one["low_95_t_c"], one["high_95_t_c"]) == (0.0, 600.0)
     assert one["high_95_t_co2"] == pytest.approx(2200.0)
     assert one["half_width_percent"] == pytest.approx(500.0)
+    low = told(-5.0, Halves(2.0, 0.0, 0.0))
+    assert (low["low_95_t_c"], low["high_95_t_c"]) == (0.0, 0.0)
     assert told(0.0, Halves(1.0, 0.0, 0.0))["half_width_percent"] is None

@@ -237,7 +237,7 @@ def totals(
 
     Each interval says what it consists of: the model's error, the inventory's volumes, and the
     carbon factors that all stands share. Stands kept aside at random by model.split.reference_share
-    correct the sums, whatever the model.
+    correct the sums.
     """
     from carbonmap.io.raster import Source
     from carbonmap.stages import totals as totals_

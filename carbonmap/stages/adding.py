@@ -61,12 +61,14 @@ class Sample:
     Args:
         labels: folder, whose raster tells each pixel's stand.
         kept: of each stand, its place in the sample or −1.
+        learned: whether the model learned from a stand.
         usable: whether a stand's carbon is known.
         min_coverage: least share of a pixel inside known stands.
     """
 
     labels: Path
     kept: Ints
+    learned: Bool
     usable: Bool
     min_coverage: float
 
@@ -92,8 +94,10 @@ class Sum:
     ) -> None:
         self.kind, self.name, self.grid, self.share_on_map = kind, name, grid, share_on_map
         self.cells = Cells.over(grid)
-        self.whole, self.rest = (Weights(np.zeros(self.cells.shape)) for _ in range(2))
-        self.area_ha = self.mapped_ha = self.stands_ha = self.t_c = 0.0
+        self.whole = Weights(np.zeros(self.cells.shape))
+        self.rest = Weights(np.zeros(self.cells.shape if sampled else (0, 0)))
+        self.area_ha = self.mapped_ha = self.unseen_ha = self.t_c = 0.0
+        self.of_stands = self.learned_t_c = 0.0
         self.difference, self.sampled_ha = np.zeros(sampled), np.zeros(sampled)
 
     def add(self, tile: Grid, share: Floats, held: _Tile) -> None:
@@ -113,23 +117,27 @@ class Sum:
         if not len(self.difference):
             return
         self.rest.add(self.cells, tile, np.where(held.of_stands, 0.0, weight))
-        self.stands_ha += float(area[held.of_stands].sum())
+        error = area * held.error
+        self.unseen_ha += float(area[held.of_stands & ~held.learned].sum())
+        self.learned_t_c += float(error[held.learned].sum())
+        self.of_stands += float((area * held.density)[held.of_stands].sum())
         here = held.kept >= 0
         places, number = held.kept[here], len(self.difference)
-        self.difference += np.bincount(places, (area * held.error)[here], number)
+        self.difference += np.bincount(places, error[here], number)
         self.sampled_ha += np.bincount(places, area[here], number)
 
     def told(self, structure: Structure, stock: Stock) -> Json:
         """Area, carbon by pool, intervals and what they consist of."""
-        sample = correction(self.difference, self.sampled_ha, self.stands_ha)
+        sample = correction(self.difference, self.sampled_ha, self.unseen_ha)
         spread = deviation(structure, self.cells, *(self.rest if sample else self.whole).parts)
         pools = {}
         for name, pool in stock.pools.items():
             if sample is None:
                 t_c, found = self.t_c, totals_.halves(self.t_c, spread, stock, name)
             else:
-                t_c = self.t_c + sample.t_c
-                found = totals_.sampled_halves(t_c, sample, spread, stock, name)
+                more = self.learned_t_c + sample.t_c
+                t_c, land = self.t_c + more, self.of_stands + more
+                found = totals_.sampled_halves(t_c, land, sample, spread, stock, name)
             pools[name] = totals_.told(t_c * pool.share, found)
         return {
             "kind": self.kind,
@@ -153,6 +161,7 @@ class _Tile:
         sigma: σ, 0 for gaps.
         area_ha: of the pixels.
         of_stands: whether map and inventory both tell.
+        learned: whether the model learned from them.
         error: inventory less map there, 0 elsewhere, Mg C/ha.
         kept: place in the sample of the pixel's stand, −1 for none.
     """
@@ -162,6 +171,7 @@ class _Tile:
     sigma: Floats
     area_ha: Floats
     of_stands: Bool
+    learned: Bool
     error: Floats
     kept: Ints
 
@@ -204,7 +214,8 @@ def sums(
         for place, share in _covered(shapes, tile.grid):
             one = named[place]
             part = one.grid.intersection(tile.grid)
-            assert part is not None  # it covers some of the tile
+            if part is None:  # of a pixel's millionth, which its grid forgives
+                continue
             roi = tile.grid.roi_of(part)
             one.add(part, share[roi], held[roi])
         if plan is not None:
@@ -236,7 +247,8 @@ def _read(path: Path, grid: Grid, structure: Structure, sample: Sample | None) -
     plain, sigma = np.where(known, density, 0.0).astype(np.float64), structure.sigma(density)
     if sample is None:
         none = np.zeros(grid.shape)
-        return _Tile(plain, known, sigma, area, none > 0, none, none.astype(np.int64) - 1)
+        no = none > 0
+        return _Tile(plain, known, sigma, area, no, no, none, none.astype(np.int64) - 1)
     label, share, stand = (
         lattice.read_on_grid(sample.labels / f"{name}.tif", grid, "labels")
         for name in (TOTAL, COVERAGE.name, STAND.name)
@@ -245,9 +257,9 @@ def _read(path: Path, grid: Grid, structure: Structure, sample: Sample | None) -
     both = known & np.isfinite(label) & trustworthy(share, sample.min_coverage)
     both &= np.r_[sample.usable, False][row]
     error = np.where(both, label - plain, 0.0)
-    return _Tile(
-        plain, known, sigma, area, both, error, np.where(both, np.r_[sample.kept, -1][row], -1)
-    )
+    learned = both & np.r_[sample.learned, False][row]
+    kept = np.where(both, np.r_[sample.kept, -1][row], -1)
+    return _Tile(plain, known, sigma, area, both, learned, error, kept)
 
 
 def _covered(shapes: Any, grid: Grid) -> Iterator[tuple[int, Floats]]:

@@ -71,6 +71,7 @@ def evaluate(
     models = {path: model_of(path, model) for path in paths}
     origin: Json = {
         "stage": "evaluate",
+        "looks": 2,  # raised when it tells more, so that what an older one told is made anew
         "min_coverage": project.labels.min_coverage,
         "style_range_mg_c_ha": list(project.output.style_range_mg_c_ha),
         "maps": {p.name: files.sha256(p) for p in paths},

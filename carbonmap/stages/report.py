@@ -103,7 +103,13 @@ def _totals(folders: Sequence[Path], hashes: Mapping[str, Path]) -> dict[Path, J
                 f"totals {str(folder)!r} are of {done['report']['map']}, which is not among the "
                 f"maps or has changed since; run `carbonmap totals` of one of these"
             )
-        held[hashes[done["origin"]["map"]]] = done["report"]
+        path = hashes[done["origin"]["map"]]
+        if path in held:
+            raise InputError(
+                f"totals {str(folder)!r} are of {path.name} like another folder's; add its areas "
+                f"and classes up by one `carbonmap totals`"
+            )
+        held[path] = done["report"]
     return held
 
 
@@ -286,7 +292,7 @@ def _warnings(marks: Mapping[Path, Json], summed: Mapping[Path, Json]) -> list[s
         )
     if len(set(map(_pools, marks.values()))) > 1:
         told.append("these maps hold different pools: their figures must not be compared")
-    years = [mark["report"]["date"][:4] for mark in marks.values()]
+    years = [(m["origin"]["region"]["name"], m["report"]["date"][:4]) for m in marks.values()]
     if len(set(years)) < len(years):
         told.append("maps of one year differ by season and by error, not by change of stock")
     for path, mark in marks.items():
@@ -299,7 +305,5 @@ def _warnings(marks: Mapping[Path, Json], summed: Mapping[Path, Json]) -> list[s
             continue
         told += [f"{name}: {text}" for text in summed[path]["warnings"]]
         if all(one["estimator"] == "model-dependent" for one in summed[path]["areas"]):
-            told.append(
-                f"{name}: totals are the model's word, as no stands were kept aside to correct them"
-            )
+            told.append(f"{name}: totals are the model's word: no area holds 20 stands kept aside")
     return told

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import shapely
 
+from carbonmap import checkpoint
 from carbonmap import totals as totals_
 from carbonmap.correlation import Structure
 from carbonmap.errors import CorruptData, InputError, MissingInput
@@ -94,8 +95,8 @@ def totals(
         )
     grid, warnings = maps.map_grid(path), list[str]()
     structure = _structure(path, mark, evaluation, warnings)
-    stock = _stock(labels, head["tags"])
-    sample = _sample(path, labels, model, project.labels.min_coverage, warnings)
+    stock = _stock(labels, head["tags"], warnings)
+    sample = _sample(path, mark, labels, model, project.labels.min_coverage, warnings)
     outlines = _outlines(areas, grid)
     for source in classes:
         raster.check_source(source)
@@ -169,7 +170,7 @@ def _structure(path: Path, mark: Json, evaluation: Path, warnings: list[str]) ->
         ) from None
 
 
-def _stock(labels: Path, tags: Mapping[str, str]) -> Stock:
+def _stock(labels: Path, tags: Mapping[str, str], warnings: list[str]) -> Stock:
     """Pools, factors and volumes of the labels.
 
     Raises:
@@ -184,6 +185,12 @@ def _stock(labels: Path, tags: Mapping[str, str]) -> Stock:
         raise InputError(
             f"the map is by profile {held!r} and labels {str(labels)!r} by {pools!r}: their pools "
             f"and factors differ; give the labels that the model learned from"
+        )
+    strata = origin["profile"]["strata"]
+    if len(strata) > 1:
+        warnings.append(
+            f"pools' shares and factors' errors are those of the whole inventory, whose "
+            f"{len(strata)} strata err apart: an area of one of them errs by more"
         )
     stands = vector.read_stands(labels / labels_.STANDS)
     carbon = report["totals"]["t_c"]
@@ -205,7 +212,12 @@ def _stock(labels: Path, tags: Mapping[str, str]) -> Stock:
 
 
 def _sample(
-    path: Path, labels: Path, model: Path | None, min_coverage: float, warnings: list[str]
+    path: Path,
+    mark: Json,
+    labels: Path,
+    model: Path | None,
+    min_coverage: float,
+    warnings: list[str],
 ) -> Sample | None:
     """The stands that were kept aside when the map's model was trained; None if none were.
 
@@ -233,8 +245,16 @@ def _sample(
             f"labels {str(labels)!r} hold other stands than the model of {str(path)!r} was split "
             f"by; give the labels that it learned from"
         )
+    learned_on = output.require_complete(folder / checkpoint.MARK, "model")["report"]["dates"]
+    day = mark["origin"]["date"]
+    if day not in learned_on:
+        warnings.append(
+            f"the stands kept aside do not correct this map of {day}: by the model's training they "
+            f"are of {', '.join(learned_on)}, and a correction would take the change away"
+        )
+        return None
     kept = np.where(aside, np.cumsum(aside) - 1, -1)
-    return Sample(labels, kept, roles != Role.OUTSIDE, min_coverage)
+    return Sample(labels, kept, roles == Role.TRAIN, roles != Role.OUTSIDE, min_coverage)
 
 
 def _inside(stands: Frame, pool: str) -> Plots:

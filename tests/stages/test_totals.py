@@ -12,7 +12,7 @@ import shapely
 from scipy import stats
 
 from carbonmap.stages import adding
-from tests.conftest import MAP, SPLIT
+from tests.conftest import MAP, SPLIT, bands_of
 
 AREAS = ("--areas", "areas.gpkg", "--area-field", "NAME")
 
@@ -259,33 +259,45 @@ def raster(place, *parts):
         return source.read(1, masked=True).astype(float).filled(np.nan)
 
 
-def test_stands_kept_aside_correct_the_total_by_what_they_differ(sampled):
-    """By hand from the rasters: the map's sum, and all stands' area times the sample's ratio."""
+def test_stands_kept_aside_correct_what_was_not_learned_and_the_rest_is_known(sampled):
+    """By hand from the rasters: the map's sum, what learned stands differ by, and unseen stands'
+    area times the sample's ratio."""
     split = gpd.read_parquet(sampled.path / "models" / "aside" / "split.parquet")
     aside = np.flatnonzero(split["role"] == "reference")
     assert (len(aside), len(split)) == (28, 46)
-    found, _ = run(sampled)
+    found, warnings = run(sampled)
     whole = found["whole map"]
     density, label = raster(sampled, "maps", MAP), raster(sampled, "labels", "carbon_density.tif")
     stand, share = (raster(sampled, "labels", f"{name}.tif") for name in ("stand", "coverage"))
     both = np.isfinite(density) & np.isfinite(label) & (share >= 0.9) & (stand > 0)
-    area = 0.0256
+    learned = both & np.isin(stand, 1 + np.flatnonzero(split["role"] == "train"))
+    area, differ = 0.0256, np.where(both, label - density, 0)
     kept = [both & (stand == row + 1) for row in aside]
     a = np.array([one.sum() * area for one in kept])
-    d = np.array([((label - density)[one]).sum() * area for one in kept])
-    want = np.nansum(density) * area + both.sum() * area * d.sum() / a.sum()
+    d = np.array([differ[one].sum() * area for one in kept])
+    unseen, ratio, held = (both & ~learned).sum() * area, d.sum() / a.sum(), a > 0
+    want = np.nansum(density) * area + differ[learned].sum() * area + unseen * ratio
     assert whole["pools"]["total"]["t_c"] == pytest.approx(want, rel=1e-5)
     assert whole["map_t_c"] == pytest.approx(np.nansum(density) * area, rel=1e-6)
-    assert whole["estimator"] == "model-assisted"
-    assert whole["sample"]["stands"] == (a > 0).sum()
-    half = whole["pools"]["total"]["half_t_c"]
-    ratio = d.sum() / a.sum()
-    held = a > 0
+    assert (whole["estimator"], warnings) == ("model-assisted", [])
     n = int(held.sum())
+    assert whole["sample"]["stands"] == n
     spread = math.sqrt(((d - ratio * a)[held] ** 2).sum() / (n - 1))
-    alone = both.sum() * area / a[held].mean() * spread
-    alone *= math.sqrt((1 - a.sum() / (both.sum() * area)) / n) * stats.t(n - 1).ppf(0.975)
-    assert math.hypot(half["sampling"], half["volume"]) == pytest.approx(alone, rel=1e-4)
+    half = unseen / a[held].mean() * spread * math.sqrt((1 - a.sum() / unseen) / n)
+    half *= stats.t(n - 1).ppf(0.975)
+    assert whole["pools"]["total"]["half_t_c"]["sampling"] == pytest.approx(half, rel=1e-4)
+
+
+def test_a_map_of_a_day_that_the_model_did_not_learn_is_not_corrected(sampled):
+    """Else the inventory's day would be every map's, and no change could show."""
+    bands = bands_of("2020-11-15")
+    sampled.run("ingest", "image", "--bands", bands, "--date", "2020-02-15", "--scale", "1e-4")
+    sampled.run("predict", "--dates", "2020-02", "--model", "models/aside", "-o", "other")
+    path = "other/" + MAP.replace("-11", "-02")
+    sampled.run("totals", path, "-o", "totals")
+    report = sampled.json("totals", "totals.json")["report"]
+    assert report["areas"][0]["estimator"] == "model-dependent"
+    assert "would take the change away" in " ".join(report["warnings"])
 
 
 def test_where_few_stands_were_kept_aside_the_model_stands_alone(sampled, capsys):
