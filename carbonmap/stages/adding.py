@@ -31,7 +31,6 @@ from carbonmap.types import Bool, Floats, Ints, Json
 MOST_CLASSES = 256
 """Codes of a class map; more are measurements, not classes."""
 
-
 MODEL, ASSISTED = "model-dependent", "model-assisted"
 """How a total was found: the map's sum, or corrected by a random sample of stands."""
 

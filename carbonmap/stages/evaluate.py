@@ -111,6 +111,25 @@ def maps_in(found: Path) -> list[Path]:
     return paths
 
 
+def predicted(path: Path, *, by_size: bool = False) -> Json:
+    """The sidecar of a finished map of densities that `predict` made.
+
+    Args:
+        path: the map.
+        by_size: be content with its size.
+
+    Raises:
+        InputError: another command made it, or it tells of a map's spread.
+    """
+    mark = maps.require_whole(path, by_size=by_size)
+    if mark["origin"].get("stage") != "predict" or "t_c" not in mark["report"]:
+        raise InputError(
+            f"map {str(path)!r} holds no densities that a model predicted; give a map that "
+            f"`carbonmap predict` wrote, as REGION_YYYY-MM_carbon_density.tif"
+        )
+    return mark
+
+
 def _truth(truth: Path) -> tuple[Path, Path | None]:
     """The density raster of the truth, and its coverage where it has one."""
     if truth.name == f"{labels_.TOTAL}.tif" and (truth.parent / labels_.MARK).is_file():

@@ -12,18 +12,22 @@ from pathlib import Path
 import numpy as np
 
 from carbonmap import progress
+from carbonmap.correlation import EDGES
 from carbonmap.crs import parse
 from carbonmap.errors import InputError
 from carbonmap.io import figures, files, lattice, maps, output, page
 from carbonmap.io.output import Existing
 from carbonmap.project import Project
+from carbonmap.sampling import LEAST_SAMPLE
+from carbonmap.stages.adding import MODEL
 from carbonmap.stages.common import TILE_PX, Report
-from carbonmap.stages.evaluate import NAMES, maps_in
+from carbonmap.stages.evaluate import NAMES, maps_in, predicted
 from carbonmap.stages.products import SD, SPREAD_SHARE
+from carbonmap.stages.totals_text import ALL, called
 from carbonmap.tiles import tiles
 from carbonmap.types import Floats, Json
 
-BINS = (0.0, 5.0, 10.0, 20.0, 40.0, 80.0, 160.0, 320.0, float("inf"))
+BINS = (0.0, *EDGES, float("inf"))
 """Of the histogram, Mg C/ha; below 0 no map has values."""
 
 SOIL = "soil"
@@ -51,10 +55,10 @@ def report(
 
     Raises:
         MissingInput: there is no finished map, or no finished evaluation or totals where said.
-        InputError: evaluation or totals are of none of these maps.
+        InputError: no model predicted a map, or evaluation or totals are of none of these.
     """
-    paths = maps_in(found)
-    hashes = {files.sha256(path): path for path in paths}
+    marks = {path: predicted(path, by_size=True) for path in maps_in(found)}
+    hashes = {files.sha256(path): path for path in marks}
     summed = _totals(totals, hashes)
     judged = _evaluation(evaluation, hashes)
     style = project.output.style_range_mg_c_ha
@@ -70,9 +74,9 @@ def report(
         if work is None:
             return Report(f"{final} is up to date", {"page": str(final), "state": "up to date"})
         told = [
-            _map(path, style, work.folder, summed.get(path), judged.get(path)) for path in paths
+            _map(path, mark, style, work.folder, summed.get(path), judged.get(path))
+            for path, mark in marks.items()
         ]
-        marks = {path: maps.require_whole(path, by_size=True) for path in paths}
         context = {
             "title": f"Carbon of {_regions(marks)}",
             "pools": " / ".join(dict.fromkeys(_plain(_pools(mark)) for mark in marks.values())),
@@ -84,7 +88,7 @@ def report(
         files.write_text(final, page.render("report.html", context))
         work.finish([final], {"page": str(final), "warnings": context["warnings"]})
     size = final.stat().st_size / 1e6
-    text = f"{final}: {len(paths)} map{'s' * (len(paths) > 1)}, {size:.1f} MB"
+    text = f"{final}: {len(marks)} map{'s' * (len(marks) > 1)}, {size:.1f} MB"
     lines = [f"  warning: {one}" for one in context["warnings"]]
     return Report("\n".join([text, *lines]), {"page": str(final), "state": "written"})
 
@@ -138,13 +142,13 @@ def _evaluation(folder: Path | None, hashes: Mapping[str, Path]) -> dict[Path, J
 
 def _map(
     path: Path,
+    mark: Json,
     style: tuple[float, float],
     folder: Path,
     summed: Json | None,
     judged: Json | None,
 ) -> Json:
     """All that the page says of one map."""
-    mark = maps.require_whole(path, by_size=True)
     facts, valid = mark["report"], mark["report"]["valid_pixels"]
     skipped, every, note = facts["tiles"]["skipped"], facts["tiles"]["all"], facts["note"]
     return {
@@ -219,7 +223,7 @@ def _carbon(own: Json) -> Json:
 def _by_pool(whole: Json) -> list[Json]:
     """A line of every pool but all together."""
     pools = whole["pools"]
-    return [{"name": _plain(name)} | _carbon(own) for name, own in pools.items() if name != "total"]
+    return [{"name": _plain(name)} | _carbon(own) for name, own in pools.items() if name != ALL]
 
 
 def _plain(name: str) -> str:
@@ -229,10 +233,10 @@ def _plain(name: str) -> str:
 
 def _row(one: Json) -> Json:
     """A line of the table of totals."""
-    own, sample = one["pools"]["total"], one["sample"]
+    own, sample = one["pools"][ALL], one["sample"]
     how = one["estimator"] + (f", {sample['stands']} stands" if sample else "")
     return _carbon(own) | {
-        "name": f"class {one['name']}" if one["kind"] == "class" else one["name"],
+        "name": called(one),
         "mapped": f"{one['mapped_ha']:,.0f}",
         "how": how,
         **{name: f"{half:,.0f}" for name, half in own["half_t_c"].items()},
@@ -304,6 +308,9 @@ def _warnings(marks: Mapping[Path, Json], summed: Mapping[Path, Json]) -> list[s
             told.append(f"{name}: its total has no interval")
             continue
         told += [f"{name}: {text}" for text in summed[path]["warnings"]]
-        if all(one["estimator"] == "model-dependent" for one in summed[path]["areas"]):
-            told.append(f"{name}: totals are the model's word: no area holds 20 stands kept aside")
+        if all(one["estimator"] == MODEL for one in summed[path]["areas"]):
+            told.append(
+                f"{name}: totals are the model's word: no area holds {LEAST_SAMPLE} stands kept "
+                f"aside"
+            )
     return told

@@ -23,7 +23,7 @@ from carbonmap.splits import Role
 from carbonmap.stages import labels as labels_
 from carbonmap.stages.adding import Sample, sums
 from carbonmap.stages.common import Report
-from carbonmap.stages.evaluate import model_of
+from carbonmap.stages.evaluate import model_of, predicted
 from carbonmap.stages.job import SPLIT
 from carbonmap.stages.totals_text import ALL, csv_text, gaps, text
 from carbonmap.totals import Pool, Stock
@@ -83,19 +83,14 @@ def totals(
         existing: what to do about totals made otherwise.
 
     Raises:
-        InputError: the map holds no density, or areas or classes cannot be used.
+        InputError: no model predicted the map, or areas or classes cannot be used.
         MissingInput: map, evaluation or labels are not there or not finished.
         CorruptData: the evaluation is of another model, or damaged.
     """
-    mark, head = maps.require_whole(path), maps.describe(path)
-    if head["units"] != maps.DENSITY_UNITS:
-        raise InputError(
-            f"map {str(path)!r} holds {head['units'] or 'no unit'}; give carbon density in "
-            f"{maps.DENSITY_UNITS}"
-        )
+    mark = predicted(path)
     grid, warnings = maps.map_grid(path), list[str]()
     structure = _structure(path, mark, evaluation, warnings)
-    stock = _stock(labels, head["tags"], warnings)
+    stock = _stock(labels, mark["report"]["tags"], warnings)
     sample = _sample(path, mark, labels, model, project.labels.min_coverage, warnings)
     outlines = _outlines(areas, grid)
     for source in classes:

@@ -6,7 +6,7 @@ import csv
 import io
 from collections.abc import Sequence
 
-from carbonmap.stages.adding import Sum
+from carbonmap.stages.adding import ASSISTED, MODEL, Sum
 from carbonmap.stages.label_text import safe
 from carbonmap.types import Json
 
@@ -28,6 +28,11 @@ def gaps(found: Sequence[Sum]) -> list[str]:
         return []
     more = f" and {len(lacking) - SHOWN} more" if len(lacking) > SHOWN else ""
     return [f"without value on the map, and in no total: {', '.join(lacking[:SHOWN])}{more}"]
+
+
+def called(one: Json) -> str:
+    """An area's name; a class's code says that it is one."""
+    return f"class {one['name']}" if one["kind"] == "class" else str(one["name"])
 
 
 def csv_text(report: Json) -> str:
@@ -67,9 +72,9 @@ def _how(one: Json) -> str:
     """How a total was found, in a few words."""
     sample = one["sample"]
     if sample is None:
-        return "model-dependent"
+        return MODEL
     return (
-        f"model-assisted: {sample['t_c']:+,.0f} t C by {sample['stands']} stands kept aside on "
+        f"{ASSISTED}: {sample['t_c']:+,.0f} t C by {sample['stands']} stands kept aside on "
         f"{sample['share']:.0%} of the stands' land"
     )
 
@@ -82,10 +87,10 @@ def text(report: Json) -> str:
     """Areas in a line each, at most `SHOWN`, then what a reader should know."""
     lines = []
     for one in report["areas"][:SHOWN]:
-        own, name = one["pools"][ALL], one["name"]
+        own = one["pools"][ALL]
         parts = ", ".join(f"{k} {v:,.0f}" for k, v in own["half_t_c"].items() if v)
         lines.append(
-            f"{f'class {name}' if one['kind'] == 'class' else name}: {own['t_c']:,.0f} t C, "
+            f"{called(one)}: {own['t_c']:,.0f} t C, "
             f"95 % {own['low_95_t_c']:,.0f} to {own['high_95_t_c']:,.0f}, on "
             f"{one['mapped_ha']:,.0f} ha (± {parts}; {_how(one)})"
         )

@@ -21,6 +21,7 @@ from carbonmap.errors import ModelError
 from carbonmap.learning.diffusion import Diffusion
 from carbonmap.learning.learner import Batch
 from carbonmap.networks.iidm import Iidm
+from carbonmap.networks.layers import FORGET, BatchRenorm
 from carbonmap.networks.specs import IidmSpec, UnetSpec, VggSpec
 from carbonmap.networks.unet import Unet
 from carbonmap.networks.vgg import Trunk
@@ -55,6 +56,11 @@ def bases_of(network, run, batch):
 def denoiser_batch(count=8):
     gamma = torch.linspace(0.1, 0.9, count)
     return smooth(count), smooth(count, 1, seed=1), gamma
+
+
+def kept(layer, given, _):
+    """A forward hook that keeps what a layer was given."""
+    (layer.seen,) = given
 
 
 def used(network):
@@ -163,6 +169,24 @@ def test_settling_gives_every_rectified_channel_its_lift():
         want = transfer_module.LIFT * bases[name].spread[: len(mean)].float()
         torch.testing.assert_close(mean, want, atol=1e-3, rtol=1e-3)
     torch.testing.assert_close(evaluated, trained, atol=1e-3, rtol=1e-3)
+
+
+def test_what_a_student_was_settled_by_outlasts_its_first_step_of_training():
+    """Statistics that count as a start would be replaced by those of the first few maps."""
+    teacher = used(seeded(Iidm, IIDM))
+    batch = denoiser_batch()
+    _, bases = bases_of(teacher, lambda b: teacher(*b), batch)
+    student = seeded(Iidm, replace(IIDM, widths=(4, 8, 8)))
+    transfer(teacher, student, bases, lambda b: student(*b), batch)
+    norms = [layer for layer in student.modules() if isinstance(layer, BatchRenorm)]
+    before = [(layer.running_mean.clone(), layer.running_var.clone()) for layer in norms]
+    seen = [layer.register_forward_hook(kept) for layer in norms]
+    student.train()(batch[0] * 3 + 1, batch[1], batch[2])
+    assert len(seen) == len(before) > 4
+    for layer, (mean, var) in zip(norms, before, strict=True):
+        own = layer.seen
+        torch.testing.assert_close(layer.running_mean, mean.lerp(own.mean((0, 2, 3)), FORGET))
+        torch.testing.assert_close(layer.running_var, var.lerp(own.var((0, 2, 3)), FORGET))
 
 
 @pytest.mark.parametrize("fusion", ["attention", "concatenation"])

@@ -36,9 +36,8 @@ def county(ingested, tmp_path_factory):
     folder.run("ingest", "image", "--bands", bands, "--date", "2020-11-15", "--scale", "1e-4")
     folder.run("ingest", "dem", "county/dem.tif")
     folder.run("ingest", "canopy-height", "county/canopy_height.tif")
-    for command in COMMANDS.values():
-        for words in command.before:
-            folder.run(*words)
+    for words in dict.fromkeys(words for one in COMMANDS.values() for words in one.before):
+        folder.run(*words)
     return folder
 
 

@@ -49,6 +49,16 @@ BANDS = ",".join(f"{b}=county/image_2020-05-15_{b}.tif" for b in ("blue", "red",
 
 OF_LABELS = ("--model", "ols", "--labels", "made", "--dates", "2020-11", *SPLIT)
 
+MADE = ("build-labels", "county/inventory.shp", *FIELDS, "-o", "made")
+
+OLS = ("train", *OF_LABELS, "-o", "models/ols")
+
+GIVEN = ("predict", "--model", "models/ols", "--dates", "2020-11", "-o", "given")
+
+JUDGED = ("evaluate", "given", "--truth", "made", "-o", "judged")
+
+DENSITY = "given/demo_2020-11_carbon_density.tif"
+
 COMMANDS = {
     "build-labels": Command(
         ("build-labels", "county/inventory.shp", *FIELDS, "-o", "labels"), "labels", "labels.json"
@@ -67,18 +77,36 @@ COMMANDS = {
         ("train", *OF_LABELS, "-o", "models/again"),
         "models/again",
         "model.json",
-        before=(("build-labels", "county/inventory.shp", *FIELDS, "-o", "made"),),
+        before=(MADE,),
     ),
     "predict": Command(
         ("predict", "--model", "models/ols", "--dates", "2020-11", "-o", "maps"),
         "maps",
         "demo_2020-11_carbon_density.json",
-        before=(("train", *OF_LABELS, "-o", "models/ols"),),
+        before=(MADE, OLS),
+    ),
+    "evaluate": Command(
+        ("evaluate", "given", "--truth", "made", "-o", "evaluation"),
+        "evaluation",
+        "evaluation.json",
+        before=(MADE, OLS, GIVEN),
+    ),
+    "totals": Command(
+        ("totals", DENSITY, "--evaluation", "judged", "--labels", "made", "-o", "totals"),
+        "totals",
+        "totals.json",
+        before=(MADE, OLS, GIVEN, JUDGED),
+    ),
+    "report": Command(
+        ("report", "given", "--evaluation", "judged", "-o", "report"),
+        "report",
+        "report.json",
+        before=(MADE, OLS, GIVEN, JUDGED),
     ),
 }
 """What is starved, killed and interrupted; another command joins by a line here."""
 
-SLOW = {"mask", "train"}
+SLOW = {"mask", "train", "evaluate", "totals", "report"}
 """Commands that write as others do, and are hurt by `make test-slow` alone."""
 
 

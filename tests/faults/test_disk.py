@@ -45,6 +45,21 @@ MOMENTS = {
         ("carbonmap.checkpoint", "write_weights", 1000),
         ("carbonmap.io.output", "write_mark", 1000),
     ],
+    "evaluate": [
+        ("carbonmap.io.output", "_admit", 100),
+        ("carbonmap.io.output", "write_mark", 1000),
+    ],
+    "totals": [
+        ("carbonmap.io.output", "_admit", 100),
+        ("carbonmap.io.files", "write_text", 100),
+        ("carbonmap.io.output", "write_mark", 1000),
+    ],
+    "report": [
+        ("carbonmap.io.output", "_admit", 100),
+        ("carbonmap.io.figures", "draw_map", 1000),
+        ("carbonmap.io.files", "write_text", 1000),
+        ("carbonmap.io.output", "write_mark", 100),
+    ],
 }
 """Functions from which on no file may grow beyond so many bytes: every kind of file in its turn."""
 
@@ -128,7 +143,7 @@ def test_every_file_is_on_the_disk_before_it_gets_its_name(place, monkeypatch, n
     place.run(*command.words)
     monkeypatch.undo()
     written = [n for n, data in products(place, command).items() if before.get(n) != data]
-    assert len(written) > 2
+    assert len(written) > 1
     for one in written:
         path = place.path / command.out / one
         now = path.stat()

@@ -44,6 +44,20 @@ STAGES = {
         ("carbonmap.checkpoint", "write_weights"),
         ("carbonmap.io.output", "write_mark"),
     ],
+    "evaluate": [
+        ("carbonmap.io.figures", "draw_evaluation"),
+        ("carbonmap.io.output", "write_mark"),
+    ],
+    "totals": [
+        ("carbonmap.stages.adding", "_read"),
+        ("carbonmap.io.files", "write_text"),
+        ("carbonmap.io.output", "write_mark"),
+    ],
+    "report": [
+        ("carbonmap.io.figures", "draw_map"),
+        ("carbonmap.io.files", "write_text"),
+        ("carbonmap.io.output", "write_mark"),
+    ],
 }
 """Functions in which a signal finds a command."""
 
@@ -150,6 +164,9 @@ OTHERWISE = {
     "ingest": ("--scale", "0.5"),
     "mask": ("--min-height", "8"),
     "train": ("--seed", "7"),
+    "evaluate": ("--set", "labels.min_coverage=0.7"),
+    "totals": ("--set", "labels.min_coverage=0.7"),
+    "report": ("--set", "output.style_range_mg_c_ha=[0, 300]"),
     "predict": ("--set", "output.style_range_mg_c_ha=[0, 300]"),
 }
 """Options by which a command's output is another one."""

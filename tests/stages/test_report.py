@@ -71,7 +71,7 @@ def test_the_page_says_what_map_totals_and_evaluation_say(summed):
     assert hectares == pytest.approx(whole["mapped_ha"], abs=len(bars))
 
 
-def test_a_map_of_draws_says_how_many_and_shows_how_they_differ(drawn):
+def test_a_map_of_draws_says_how_many_and_shows_how_they_differ(drawn, capsys):
     drawn.run("predict", "--model", "models/iidm", "--dates", "2020-11", "-o", "d")
     drawn.run("report", "d", "-o", "report")
     found = Cells()
@@ -79,6 +79,9 @@ def test_a_map_of_draws_says_how_many_and_shows_how_they_differ(drawn):
     assert ["draws", "2"] in found.rows
     assert ["sampler's steps", "2"] in found.rows
     assert len(found.pictures) == 2
+    capsys.readouterr()
+    drawn.run("report", f"d/{MAP.replace('.tif', '_sd.tif')}", "-o", "refused", code=1)
+    assert "`carbonmap predict` wrote" in capsys.readouterr().err
 
 
 def test_the_page_needs_nothing_else_and_its_pictures_are_whole(summed):
@@ -131,3 +134,10 @@ def test_totals_and_evaluations_of_other_maps_are_refused(summed, capsys):
         summed.run("report", "maps", key, name, "-o", "refused", code=1)
         assert "among the maps" in capsys.readouterr().err
         assert not (summed.path / "refused" / "report.html").exists()
+
+
+def test_labels_are_no_map_of_a_model(copy, capsys):
+    for found in ("labels", "labels/carbon_density.tif"):
+        copy.run("report", found, "-o", "refused", code=1)
+        assert "`carbonmap predict` wrote" in capsys.readouterr().err
+    assert not (copy.path / "refused").exists()

@@ -233,8 +233,12 @@ def test_bad_areas_and_classes_are_refused_by_name(copy, capsys):
     refused(copy, capsys, "--classes", "classes.tif", saying="not a class map")
 
 
-def test_what_is_no_density_map_and_labels_of_another_profile_are_refused(copy, capsys):
-    refused(copy, capsys, path="labels/coverage.tif", saying="give carbon density in Mg C ha-1")
+@pytest.mark.parametrize("name", ["coverage", "carbon_density"])
+def test_what_no_model_predicted_is_refused(copy, capsys, name):
+    refused(copy, capsys, path=f"labels/{name}.tif", saying="`carbonmap predict` wrote")
+
+
+def test_labels_of_another_profile_are_refused(copy, capsys):
     copy.run(
         "build-labels", "county/inventory.shp", "--volume-field", "HUO_LMGQXJ",
         "--set", "labels.profile=ipcc", "--species-field", "YOU_SHI_SZ", "-o", "ipcc", code=None,
