@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -226,6 +227,16 @@ class Residuals:
         found = np.sqrt(self._squares[near] / self._number[near])
         found[held[-1] + 1 :] = found.max()
         return np.asarray(found)
+
+
+def averaged(found: Sequence[Structure]) -> Structure:
+    """σ² and C averaged over structures of the same land, as by several images of it."""
+    rms = np.sqrt(np.mean([np.square(one.rms_mg_c_ha) for one in found], 0))
+    shares = np.mean([one.shares for one in found], 0)
+    nugget, common = (
+        float(np.mean([getattr(one, n) for one in found])) for n in ("nugget", "common")
+    )
+    return Structure(tuple(rms.tolist()), nugget, tuple(shares.tolist()), common, found[0].pixels)
 
 
 def deviation(structure: Structure, cells: Cells, weights: Floats, squares: float) -> float:

@@ -135,12 +135,34 @@ def sampled_halves(
 def told(t_c: float, found: Halves) -> Json:
     """A total and its interval as plain values: t C, t CO₂, bounds, and the parts of half of it."""
     low, high = max(t_c - found.all, 0.0), max(t_c + found.all, 0.0)
+    percent = {"half_width_percent": 100 * found.all / t_c if t_c > 0 else None}
+    return _bounded(t_c, low, high) | percent | {"half_t_c": found.to_json()}
+
+
+def told_change(t_c: float, chance: float, seen: float, pool: Pool) -> Json:
+    """A pool's change and its interval, likewise; it may be a loss.
+
+    Args:
+        t_c: of all pools together, t C.
+        chance: standard deviation by which land that stayed seems to change, likewise.
+        seen: of what is seen to have changed, likewise.
+        pool: whose factors err alike at both dates.
+    """
+    own = t_c * pool.share
+    found = {
+        "chance": Z95 * chance * pool.share,
+        "seen": Z95 * seen * pool.share,
+        "factors": pool.factors_percent / 100 * abs(own),
+    }
+    half = math.hypot(*found.values())
+    return _bounded(own, own - half, own + half) | {"half_t_c": found}
+
+
+def _bounded(t_c: float, low: float, high: float) -> Json:
     return {
         "t_c": t_c,
         "low_95_t_c": low,
         "high_95_t_c": high,
-        "half_width_percent": 100 * found.all / t_c if t_c > 0 else None,
-        "half_t_c": found.to_json(),
         "t_co2": CO2_PER_C * t_c,
         "low_95_t_co2": CO2_PER_C * low,
         "high_95_t_co2": CO2_PER_C * high,

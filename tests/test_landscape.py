@@ -10,6 +10,7 @@ import pytest
 import shapely
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import stats
 
 from carbonmap import crs as crs_
 from carbonmap.errors import ConfigError
@@ -484,12 +485,30 @@ def test_a_date_that_is_no_day_is_refused():
         Season("2020-02-31", 40.0, 150.0, 0.2)
 
 
+def test_years_later_the_same_stands_have_grown_but_for_those_that_were_felled():
+    before, later = stands(GRID, COUNTY), stands(GRID, COUNTY.later(5, 0.2))
+    more = stands(GRID, COUNTY.later(5, 0.5))
+    assert list(before.id) == list(later.id)
+    forest = before.growing_stock > 0
+    ratio, other = (
+        found.growing_stock[forest] / before.growing_stock[forest] for found in (later, more)
+    )
+    felled = ratio < 1
+    np.testing.assert_allclose(ratio[~felled], 1.03**5, rtol=1e-3)
+    assert ratio[felled].max() < 0.6
+    assert stats.binomtest(int(felled.sum()), len(felled), 0.2).pvalue > 0.001
+    assert (other[felled] < 1).all()
+    assert (other < 1).sum() > felled.sum()
+    assert COUNTY.later(5).seasons[0].date == "2025-02-15"
+
+
 @pytest.mark.parametrize("name", [f.name for f in dataclasses.fields(County)])
 def test_every_setting_changes_the_county(name):
     other = {
         "seed": 1, "stand_ha": 7.0, "merged_share": 0.1, "elevation_m": (0.0, 500.0),
         "relief_m": 900.0, "township_m": 700.0, "hidden_sd": 0.1, "sensor_noise": 0.0,
         "cloud_m": 300.0, "cloud_height_m": 200.0, "seasons": (County().seasons[2],),
+        "years": 5, "felled_share": 0.3,
     }[name]  # fmt: skip
     changed = dataclasses.replace(COUNTY, **{name: other})
     if name == "seasons":

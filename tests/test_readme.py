@@ -45,7 +45,9 @@ def test_the_readmes_commands_are_the_contract():
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("section", ["### Networks", "#### A smaller network", "### Totals that"])
+@pytest.mark.parametrize(
+    "section", ["### Networks", "#### A smaller network", "### Totals that", "### Change"]
+)
 def test_the_commands_on_networks_can_be_given(section, tmp_path):
     """Only read, not run: they take an hour."""
     found = commands(section)

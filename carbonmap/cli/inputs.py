@@ -195,6 +195,22 @@ def parse_bands(text: str) -> dict[str, list[Source]]:
     help="Pixels by which the county lies elsewhere on that land, such as --shift 3000 0.",
 )
 @click.option(
+    "--years-later",
+    "years",
+    type=click.IntRange(0, 50),
+    default=0,
+    show_default=True,
+    help="The same land, grown so long, with images of that year.",
+)
+@click.option(
+    "--felled",
+    type=click.FloatRange(0, 1),
+    default=0.0,
+    show_default=True,
+    metavar="SHARE",
+    help="Of the stands, with --years-later: felled meanwhile.",
+)
+@click.option(
     "--gf1",
     nargs=2,
     type=click.IntRange(2, 32_768),
@@ -226,6 +242,8 @@ def simulate(
     size: int,
     seed: int,
     shift: tuple[int, int],
+    years: int,
+    felled: float,
     gf1: tuple[int, int] | None,
     overwrite: bool,
     as_json: bool,
@@ -236,6 +254,9 @@ def simulate(
     from carbonmap.stages import simulate as simulate_
     from carbonmap.stages.simulate_gf1 import Scenes
 
+    if felled and not years:
+        raise ConfigError("--felled is of the years since 2020; give --years-later too")
+    county = County(seed=seed).later(years, felled)
     given = {"--gf1-month": which["months"], "--gf1-archive": which["archive"]}
     if gf1 is None and (alone := [name for name, value in given.items() if value]):
         raise ConfigError(
@@ -245,7 +266,4 @@ def simulate(
     grid = county_grid(size, size, crs=config.crs_text("china-albers"))
     grid = dataclasses.replace(grid, row=grid.row - shift[1], col=grid.col + shift[0])
     scenes = Scenes(*gf1, **which) if gf1 else None
-    show(
-        simulate_.simulate(folder, grid, County(seed=seed), scenes, existing=existing(overwrite)),
-        as_json,
-    )
+    show(simulate_.simulate(folder, grid, county, scenes, existing=existing(overwrite)), as_json)

@@ -1,4 +1,4 @@
-"""Commands that make maps by a model, judge and add them up: calibrate to report.
+"""Commands that make maps by a model and judge them: calibrate, predict, evaluate.
 
 Each stage is imported by the command that runs it, since some take a second to load.
 """
@@ -56,6 +56,13 @@ drawing_options = options(
 
 @main.command(cls=ProjectCommand)
 @drawing_options
+@click.option("--change", is_flag=True, help="Find instead how far a map of change errs.")
+@click.option(
+    "--light-error",
+    type=float,
+    metavar="SHARE",
+    help="With --change: by how much a second image's bands err of themselves; 0.03 by default.",
+)
 @click.option(
     "--labels", type=PATH, default="labels", show_default=True, help="That the model learned from."
 )
@@ -71,6 +78,8 @@ def calibrate(
     samples: int | None,
     steps: int | None,
     device: str | None,
+    change: bool,
+    light_error: float | None,
     labels: Path,
     region: str | None,
     dates: str,
@@ -80,24 +89,46 @@ def calibrate(
 ) -> None:
     """Find how wide a model's 90 % interval must be, on stands that it never learned from.
 
-    Kept in the model's folder; `predict` with as many draws and steps then maps both ends.
+    Kept in the model's folder; `predict` with as many draws and steps then maps both ends. With
+    --change, how far a map of change by this model errs, which `change` needs: on simulated change,
+    for which half of the held-out land is shown the image of other held-out land.
     """
-    from carbonmap.stages import calibrate as calibrate_
+    from carbonmap.stages.calibrate import calibrate as interval
+    from carbonmap.stages.calibrate_change import calibrate_change
 
+    if light_error is not None and not change:
+        raise ConfigError("--light-error is of --change, which was not given")
     name, grid = region_.region_of(project, region)
-    report = calibrate_.calibrate(
-        project,
-        name,
-        grid,
-        parse_periods(dates),
-        labels,
-        model,
-        mask=mask,
-        existing=existing(overwrite),
-        samples=samples,
-        steps=steps,
-        device=device,
-    )
+    periods, rule = parse_periods(dates), existing(overwrite)
+    if change:
+        report = calibrate_change(
+            project,
+            name,
+            grid,
+            periods,
+            labels,
+            model,
+            mask=mask,
+            existing=rule,
+            samples=samples,
+            steps=steps,
+            device=device,
+            light_error=light_error,
+        )
+    else:
+        report = interval(
+            project,
+            name,
+            grid,
+            periods,
+            labels,
+            model,
+            mask=mask,
+            existing=rule,
+            samples=samples,
+            steps=steps,
+            device=device,
+        )
     show(report, as_json)
 
 
@@ -188,114 +219,5 @@ def evaluate(
     rule = existing(overwrite)
     show(
         evaluate_.evaluate(project, maps, truth, out, model=model, mask=mask, existing=rule),
-        as_json,
-    )
-
-
-@main.command(cls=ProjectCommand)
-@click.argument("map_path", metavar="MAP", type=PATH)
-@click.option(
-    "--evaluation",
-    type=PATH,
-    default="evaluation",
-    show_default=True,
-    help="Folder that `evaluate` wrote of this map, or of another one by the same model.",
-)
-@click.option(
-    "--labels", type=PATH, default="labels", show_default=True, help="That the model learned from."
-)
-@click.option("--model", type=PATH, help="Model folder, where it is not where the map says.")
-@click.option("--areas", type=PATH, help="Outlines, such as counties: .shp, .gpkg or .parquet.")
-@click.option("--area-field", metavar="NAME", help="Field of --areas that names them.")
-@click.option("--areas-layer", metavar="NAME", help="Of a GeoPackage with several layers.")
-@click.option("--areas-encoding", metavar="NAME", help="Of a Shapefile's text, such as GBK.")
-@click.option("--areas-crs", metavar="CRS", help="Of a file of areas that states none.")
-@click.option(
-    "--classes", multiple=True, type=PATH, help="Class raster, such as land cover; repeatable."
-)
-@output_option("totals", "Folder for totals.csv and totals.json.")
-@overwrite_option
-@json_option
-@with_project()
-def totals(
-    project: Project,
-    map_path: Path,
-    evaluation: Path,
-    labels: Path,
-    model: Path | None,
-    areas: Path | None,
-    area_field: str | None,
-    areas_layer: str | None,
-    areas_encoding: str | None,
-    areas_crs: str | None,
-    classes: tuple[Path, ...],
-    out: Path,
-    overwrite: bool,
-    as_json: bool,
-) -> None:
-    """Add up the carbon of a MAP, of areas and of classes, with 95 % intervals, in t C and t CO2.
-
-    Each interval says what it consists of: the model's error, the inventory's volumes, and the
-    carbon factors that all stands share. Stands kept aside at random by model.split.reference_share
-    correct the sums.
-    """
-    from carbonmap.io.raster import Source
-    from carbonmap.stages import totals as totals_
-
-    named = None
-    if areas is not None:
-        if area_field is None:
-            raise ConfigError("--areas needs --area-field, the field that names them")
-        named = totals_.Areas(areas, area_field, areas_layer, areas_encoding, areas_crs)
-    elif given := [
-        name
-        for name, value in (
-            ("--area-field", area_field),
-            ("--areas-layer", areas_layer),
-            ("--areas-encoding", areas_encoding),
-            ("--areas-crs", areas_crs),
-        )
-        if value is not None
-    ]:
-        raise ConfigError(f"{given[0]} is of --areas, which was not given")
-    report = totals_.totals(
-        project,
-        map_path,
-        evaluation,
-        labels,
-        out,
-        model=model,
-        areas=named,
-        classes=[Source(path) for path in classes],
-        existing=existing(overwrite),
-    )
-    show(report, as_json)
-
-
-@main.command(cls=ProjectCommand)
-@click.argument("maps", metavar="MAP", type=PATH)
-@click.option("--evaluation", type=PATH, help="Folder that `evaluate` wrote of these maps.")
-@click.option(
-    "--totals", multiple=True, type=PATH, help="Folder that `totals` wrote of a map; repeatable."
-)
-@output_option("report", "Folder for report.html.")
-@overwrite_option
-@json_option
-@with_project()
-def report(
-    project: Project,
-    maps: Path,
-    evaluation: Path | None,
-    totals: tuple[Path, ...],
-    out: Path,
-    overwrite: bool,
-    as_json: bool,
-) -> None:
-    """Put a MAP (or a folder of maps), totals and errors on one page that opens offline."""
-    from carbonmap.stages import report as report_
-
-    rule = existing(overwrite)
-    show(
-        report_.report(project, maps, out, evaluation=evaluation, totals=totals, existing=rule),
         as_json,
     )

@@ -27,10 +27,31 @@ colour-blind."""
 MASK_COLOURS = ((0, (233, 226, 208, 255)), (255, (31, 120, 66, 255)))
 """Non-forest sand, forest green."""
 
+CHANGE_RAMP = (
+    (0.0, "#7f3b08"),
+    (0.15, "#b35806"),
+    (0.3, "#e08214"),
+    (0.42, "#fdd8a8"),
+    (0.5, "#f7f7f7"),
+    (0.58, "#b8e1d6"),
+    (0.7, "#35978f"),
+    (0.85, "#01665e"),
+    (1.0, "#003c30"),
+)
+"""Loss brown, gain blue-green, none white: told apart by the colour-blind too."""
+
+CHANGE_COLOURS = ((0, (247, 247, 247, 255)), (1, (179, 88, 6, 255)), (2, (1, 102, 94, 255)))
+"""No significant change, loss, gain."""
+
+
+def ramp(low: float) -> tuple[tuple[float, str], ...]:
+    """Of densities, or, where the range begins below 0, of change."""
+    return CHANGE_RAMP if low < 0 else RAMP
+
 
 def stops(low: float, high: float) -> list[tuple[float, str]]:
     """The ramp's values, in the map's units, and colours."""
-    return [(low + share * (high - low), colour) for share, colour in RAMP]
+    return [(low + share * (high - low), colour) for share, colour in ramp(low)]
 
 
 def qml_text(low: float, high: float, units: str) -> str:
@@ -78,8 +99,9 @@ def rgba(
     values: np.ndarray[tuple[int, int], np.dtype[np.floating]], low: float, high: float
 ) -> np.ndarray[tuple[int, int, int], np.dtype[np.uint8]]:
     """Colours of a map's values as QGIS draws them, ``(row, col, 4)``; nodata is transparent."""
-    at = [share for share, _ in RAMP]
-    parts = [[int(c[k : k + 2], 16) for _, c in RAMP] for k in (1, 3, 5)]
+    used = ramp(low)
+    at = [share for share, _ in used]
+    parts = [[int(c[k : k + 2], 16) for _, c in used] for k in (1, 3, 5)]
     share = np.clip((np.nan_to_num(values, nan=low) - low) / (high - low), 0, 1)
     channels = [np.interp(share, at, part) for part in parts]
     alpha = np.where(np.isfinite(values), 255, 0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Annotated
 
 import numpy as np
@@ -75,6 +76,8 @@ class County:
         cloud_m: half the width of the widest clouds.
         cloud_height_m: how far the clouds are above the land, by which their shadows fall aside.
         seasons: the images, in order of time.
+        years: that stands have grown since the inventory of the county as it is without.
+        felled_share: of the stands, those that were felled within these years.
     """
 
     seed: int = 26
@@ -88,6 +91,8 @@ class County:
     cloud_m: Positive = 1500.0
     cloud_height_m: Annotated[float, Field(ge=0)] = 1500.0
     seasons: tuple[Season, ...] = YEAR_2020
+    years: Annotated[int, Field(ge=0, le=50)] = 0
+    felled_share: Share = 0.0
 
     def __post_init__(self) -> None:
         """Check what no single field shows."""
@@ -106,6 +111,20 @@ class County:
     def cell_m(self) -> float:
         """Edge of the lattice square of one cell, m; cells that join a neighbour make no stand."""
         return float((self.stand_ha * 1e4 * (1 - self.merged_share)) ** 0.5)
+
+    def later(self, years: int, felled_share: float = 0.0) -> County:
+        """The same land so many years on, its images of those years.
+
+        Args:
+            years: whole ones.
+            felled_share: of the stands, those that were felled meanwhile; lots of their places
+                choose them, so that a larger share fells these and others.
+        """
+        seasons = tuple(
+            dataclasses.replace(one, date=f"{int(one.date[:4]) + years}{one.date[4:]}")
+            for one in self.seasons
+        )
+        return dataclasses.replace(self, seasons=seasons, years=years, felled_share=felled_share)
 
     def season(self, month: str) -> Season:
         """The season of a month, ``YYYY-MM``.

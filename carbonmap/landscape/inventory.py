@@ -37,6 +37,12 @@ TOWNSHIPS = (
 """Names of Huize's townships; a bigger county uses them again. 23 is prime, so that in steps of 5
 and 7 no two neighbours share a name."""
 
+GROWTH = 0.03
+"""Of growing stock, a year, as of a young managed forest."""
+
+FELLED_CLOSURE = 0.1
+"""Share of the ground under crowns where a stand was felled and planted anew."""
+
 HEIGHT_SD = 0.08
 """Spread (of the logarithm) of canopy height between stands of one species and volume."""
 
@@ -112,16 +118,20 @@ def describe(cells: Mesh, grid: Grid, county: County) -> Stands:
     Species is the one that does best at the elevation of the seed, plus chance that is smooth over
     kilometres; age and closure are smooth with a part of their own; volume is
     ``species' greatest × site × age × closure``, times a log-normal part that no image shows; the
-    normal deviates of both are cut at ±2, since no real stand holds 900 m³ ha⁻¹.
+    normal deviates of both are cut at ±2, since no real stand holds 900 m³ ha⁻¹. Years later
+    stands have grown by `GROWTH` a year, and those that were felled are young and open.
     """
     place = partial(smooth_at, cells.y, cells.x)
     kind = _species(cells, county)
     forest = kind != TREELESS
     age = np.digitize(_mixture(cells, county, "age"), (-0.9, 0.1, 0.8, 1.5))
     closure = np.clip(0.66 + 0.16 * _mixture(cells, county, "closure"), 0.2, 0.95)
+    felled = uniform(cells.row, cells.col, field_key(county.seed, "felled")) < county.felled_share
+    age, closure = np.where(felled, 0, age), np.where(felled, FELLED_CLOSURE, closure)
     site = np.exp(0.22 * fractal(place, 1500.0, field_key(county.seed, "site"), 3).clip(-2, 2))
     most = np.array([one.most_volume for one in SPECIES])[kind]
-    visible = most * site * np.array(AGE_SHARE)[age] * closure
+    grown = np.where(felled, 1.0, (1 + GROWTH) ** county.years)
+    visible = most * site * np.array(AGE_SHARE)[age] * closure * grown
     hidden = normal(cells.row, cells.col, field_key(county.seed, "hidden")).clip(-2, 2)
     stock = (visible * np.exp(county.hidden_sd * hidden - county.hidden_sd**2 / 2)).round(2)
     return Stands(

@@ -3,54 +3,28 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import shapely
 
-from carbonmap import progress
 from carbonmap import totals as totals_
 from carbonmap.correlation import Cells, Structure, deviation
-from carbonmap.coverage import polygon_coverage
-from carbonmap.errors import InputError
 from carbonmap.grid import Grid
-from carbonmap.io import lattice, mosaic
+from carbonmap.io import lattice
 from carbonmap.io.raster import Source
 from carbonmap.labels import trustworthy
 from carbonmap.sampling import correction
-from carbonmap.stages.common import TILE_PX
+from carbonmap.stages.areas import Area, Weights, added
 from carbonmap.stages.labels import COVERAGE, STAND, TOTAL
-from carbonmap.stages.mask import CLASSES
-from carbonmap.tiles import tiles
 from carbonmap.totals import Stock
 from carbonmap.types import Bool, Floats, Ints, Json
 
-MOST_CLASSES = 256
-"""Codes of a class map; more are measurements, not classes."""
-
 MODEL, ASSISTED = "model-dependent", "model-assisted"
 """How a total was found: the map's sum, or corrected by a random sample of stands."""
-
-
-@dataclass
-class Weights:
-    """What pixels' errors are multiplied by in a sum: Σ by cell, and Σ of squares."""
-
-    sums: Floats
-    squares: float = 0.0
-
-    def add(self, cells: Cells, tile: Grid, weight: Floats) -> None:
-        """Take in a tile's pixels."""
-        cells.add(self.sums, tile, weight)
-        self.squares += float(np.square(weight).sum())
-
-    @property
-    def parts(self) -> tuple[Floats, float]:
-        """As `correlation.deviation` takes them."""
-        return self.sums, self.squares
 
 
 @dataclass(frozen=True)
@@ -81,18 +55,13 @@ class Sum:
     """What one area holds, added up tile by tile.
 
     Args:
-        kind: "map", "area" or "class".
-        name: of the area.
-        grid: pixels that it may lie on.
+        area: which.
         sampled: stands that were kept aside.
-        share_on_map: of its land.
     """
 
-    def __init__(
-        self, kind: str, name: str, grid: Grid, sampled: int = 0, share_on_map: float = 1.0
-    ) -> None:
-        self.kind, self.name, self.grid, self.share_on_map = kind, name, grid, share_on_map
-        self.cells = Cells.over(grid)
+    def __init__(self, area: Area, sampled: int = 0) -> None:
+        self.area = area
+        self.cells = Cells.over(area.grid)
         self.whole = Weights(np.zeros(self.cells.shape))
         self.rest = Weights(np.zeros(self.cells.shape if sampled else (0, 0)))
         self.area_ha = self.mapped_ha = self.unseen_ha = self.t_c = 0.0
@@ -139,9 +108,9 @@ class Sum:
                 found = totals_.sampled_halves(t_c, land, sample, spread, stock, name)
             pools[name] = totals_.told(t_c * pool.share, found)
         return {
-            "kind": self.kind,
-            "name": self.name,
-            "area_ha": self.area_ha / self.share_on_map,
+            "kind": self.area.kind,
+            "name": self.area.name,
+            "area_ha": self.area_ha / self.area.share_on_map,
             "mapped_ha": self.mapped_ha,
             "map_t_c": self.t_c,
             "estimator": MODEL if sample is None else ASSISTED,
@@ -202,44 +171,11 @@ def sums(
         InputError: the class raster has too many codes to be one.
     """
     number = sample.number if sample else 0
-    whole, named = Sum("map", "whole map", grid, number), _named(outlines, grid, number)
-    shapes = np.array([outlines[one.name] for one in named], dtype=object)
-    codes: dict[int, Sum] = {}
-    plan = mosaic.join(classes, grid, folder, CLASSES) if classes else None
-    todo = list(tiles(grid, TILE_PX))
-    for tile in progress.track(todo, "adding up", len(todo)):
-        held = _read(path, tile.grid, structure, sample)
-        whole.add(tile.grid, np.ones(tile.grid.shape), held)
-        for place, share in _covered(shapes, tile.grid):
-            one = named[place]
-            part = one.grid.intersection(tile.grid)
-            if part is None:  # of a pixel's millionth, which its grid forgives
-                continue
-            roi = tile.grid.roi_of(part)
-            one.add(part, share[roi], held[roi])
-        if plan is not None:
-            for code, share in _coded(plan.read(tile.grid)):
-                if code not in codes:
-                    _require_few(codes, code)
-                    codes[code] = Sum("class", str(code), grid, number)
-                codes[code].add(tile.grid, share, held)
-    return [whole, *named, *(codes[code] for code in sorted(codes))]
+    read = partial(_read, path, structure=structure, sample=sample)
+    return added(grid, read, partial(Sum, sampled=number), outlines, classes, folder)
 
 
-def _named(outlines: Mapping[str, Any], grid: Grid, sampled: int) -> list[Sum]:
-    """Empty sums of the areas that lie on the map."""
-    box, found = shapely.box(*grid.bounds), []
-    for name, outline in outlines.items():
-        inside = shapely.intersection(outline, box)
-        if shapely.area(inside) > 0:
-            near = Grid.covering(inside.bounds, grid.crs, grid.pixel_m, grid.anchor)
-            near = near.intersection(grid) or grid
-            share = shapely.area(inside) / shapely.area(outline)
-            found.append(Sum("area", name, near, sampled, share))
-    return found
-
-
-def _read(path: Path, grid: Grid, structure: Structure, sample: Sample | None) -> _Tile:
+def _read(path: Path, grid: Grid, *, structure: Structure, sample: Sample | None) -> _Tile:
     density = lattice.read_on_grid(path, grid, "map")
     known = np.isfinite(density)
     area = np.broadcast_to(grid.pixel_area_ha(), grid.shape)
@@ -259,29 +195,3 @@ def _read(path: Path, grid: Grid, structure: Structure, sample: Sample | None) -
     learned = both & np.r_[sample.learned, False][row]
     kept = np.where(both, np.r_[sample.kept, -1][row], -1)
     return _Tile(plain, known, sigma, area, both, learned, error, kept)
-
-
-def _covered(shapes: Any, grid: Grid) -> Iterator[tuple[int, Floats]]:
-    """The areas on a tile, and the share of each pixel that is theirs."""
-    if not len(shapes):
-        return
-    cover = polygon_coverage(shapes, grid)
-    for place in np.unique(cover.stand):
-        here = cover.stand == place
-        share = np.zeros(grid.size)
-        share[cover.cell[here]] = cover.fraction[here]
-        yield int(place), share.reshape(grid.shape)
-
-
-def _coded(codes: Floats) -> Iterator[tuple[int, Floats]]:
-    """The classes on a tile, and where they are."""
-    for code in np.unique(codes[np.isfinite(codes)]):
-        yield int(code), (codes == code).astype(np.float64)
-
-
-def _require_few(codes: Mapping[int, Sum], code: int) -> None:
-    if len(codes) >= MOST_CLASSES:
-        raise InputError(
-            f"the class raster has more than {MOST_CLASSES} codes ({code} came after "
-            f"{', '.join(map(str, sorted(codes)[:3]))} …): a measurement, not a class map"
-        )

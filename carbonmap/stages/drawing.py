@@ -101,9 +101,18 @@ def drawn(
 
 def interval_mark(folder: Path, told: Json) -> Path:
     """Where `calibrate` keeps, in a model's folder, what it finds of maps that are drawn so."""
+    return folder / f"interval{_drawn_so(told)}.json"
+
+
+def change_mark(folder: Path, told: Json) -> Path:
+    """Where `calibrate --change` keeps what it finds of maps that are drawn so."""
+    return folder / f"change{_drawn_so(told)}.json"
+
+
+def _drawn_so(told: Json) -> str:
     steps = told.get("sampler_steps")
-    name = f"interval_{told['samples']}_draws" + (f"_{steps}_steps" if steps else "")
-    return folder / f"{name}.json"
+    draws = f"_{told['samples']}_draws" if "samples" in told else ""
+    return draws + (f"_{steps}_steps" if steps else "")
 
 
 def _interval(folder: Path, told: Json, sha256: str) -> Json | None:

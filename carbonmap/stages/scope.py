@@ -16,6 +16,9 @@ from carbonmap.lazy import open_stack, stack_grid
 from carbonmap.project import Project
 from carbonmap.types import Json, Raster
 
+STATIC = ("elevation", "canopy_height")
+"""Layers without a date; the others are bands of an image."""
+
 
 def require_grid(project: Project, name: str, grid: Grid) -> None:
     """Refuse to work where the project's region no longer is the one that was ingested.
@@ -94,10 +97,9 @@ def require_model_layers(stack: xr.Dataset, layers: Sequence[str]) -> list[str]:
         MissingInput: one was never ingested.
         ModelError: the image lacks a band.
     """
-    known = ("elevation", "canopy_height")
-    bands = [name for name in layers if name not in known]
+    bands = [name for name in layers if name not in STATIC]
     names = ["image"] if bands else []
-    names += [name for name in layers if name in known]
+    names += [name for name in layers if name in STATIC]
     require_layers(stack, names)
     if bands:
         have = [str(b) for b in stack["band"].values]

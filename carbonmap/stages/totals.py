@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-import shapely
 
 from carbonmap import checkpoint
 from carbonmap import totals as totals_
 from carbonmap.correlation import Structure
 from carbonmap.errors import CorruptData, InputError, MissingInput
-from carbonmap.grid import Grid
 from carbonmap.io import files, maps, output, raster
 from carbonmap.io.output import Existing
 from carbonmap.io.raster import Source
@@ -22,6 +19,7 @@ from carbonmap.project import Project
 from carbonmap.splits import Role
 from carbonmap.stages import labels as labels_
 from carbonmap.stages.adding import Sample, sums
+from carbonmap.stages.areas import AreaFile, described, outlines_of
 from carbonmap.stages.common import Report
 from carbonmap.stages.evaluate import model_of, predicted
 from carbonmap.stages.job import SPLIT
@@ -33,25 +31,6 @@ if TYPE_CHECKING:
     from carbonmap.io.vector import Frame
 
 
-@dataclass(frozen=True)
-class Areas:
-    """A vector file of areas.
-
-    Args:
-        path: Shapefile, GeoPackage or GeoParquet.
-        field: that names them; polygons of one name are one area.
-        layer: of a GeoPackage with several.
-        encoding: of a Shapefile's text.
-        crs: of a file that states none.
-    """
-
-    path: Path
-    field: str
-    layer: str | None = None
-    encoding: str | None = None
-    crs: str | None = None
-
-
 def totals(
     project: Project,
     path: Path,
@@ -60,7 +39,7 @@ def totals(
     out: Path,
     *,
     model: Path | None = None,
-    areas: Areas | None = None,
+    areas: AreaFile | None = None,
     classes: Sequence[Source] = (),
     existing: Existing = Existing.REFUSE,
 ) -> Report:
@@ -90,9 +69,9 @@ def totals(
     mark = predicted(path)
     grid, warnings = maps.map_grid(path), list[str]()
     structure = _structure(path, mark, evaluation, warnings)
-    stock = _stock(labels, mark["report"]["tags"], warnings)
+    stock = stock_of(labels, mark["report"]["tags"], warnings)
     sample = _sample(path, mark, labels, model, project.labels.min_coverage, warnings)
-    outlines = _outlines(areas, grid)
+    outlines = outlines_of(areas, grid)
     for source in classes:
         raster.check_source(source)
     origin: Json = {
@@ -102,7 +81,7 @@ def totals(
         "labels": files.sha256(labels / labels_.MARK),
         "min_coverage": project.labels.min_coverage,
         "sample": sample.number if sample else 0,
-        "areas": _described(areas),
+        "areas": described(areas),
         "classes": [raster.describe_source(s) for s in classes],
     }
     with output.claim(out / "totals.json", origin, existing) as work:
@@ -115,8 +94,8 @@ def totals(
             "level": 0.95,
             "spatial_error": structure.to_json(),
             "areas": [one.told(structure, stock) for one in found],
-            "warnings": warnings + gaps(found),
         }
+        report["warnings"] = warnings + gaps(report["areas"])
         work.begin_publishing()
         files.write_text(out / "totals.csv", "\ufeff" + csv_text(report))
         work.finish([out / "totals.csv"], report)
@@ -165,7 +144,7 @@ def _structure(path: Path, mark: Json, evaluation: Path, warnings: list[str]) ->
         ) from None
 
 
-def _stock(labels: Path, tags: Mapping[str, str], warnings: list[str]) -> Stock:
+def stock_of(labels: Path, tags: Mapping[str, str], warnings: list[str]) -> Stock:
     """Pools, factors and volumes of the labels.
 
     Raises:
@@ -255,33 +234,3 @@ def _sample(
 def _inside(stands: Frame, pool: str) -> Plots:
     """Carbon of a pool in each stand's part inside the region, t C."""
     return np.asarray(stands[f"{pool}_t_c"] * stands["inside_share"], dtype=np.float64)
-
-
-def _outlines(areas: Areas | None, grid: Grid) -> dict[str, Any]:
-    if areas is None:
-        return {}
-    from carbonmap.io import stands
-
-    found = stands.read_areas(
-        areas.path,
-        areas.field,
-        grid.crs,
-        layer=areas.layer,
-        encoding=areas.encoding,
-        assume_crs=areas.crs,
-    )
-    box = shapely.box(*grid.bounds)
-    if not any(shapely.area(shapely.intersection(one, box)) for one in found.values()):
-        raise InputError(
-            f"areas {str(areas.path)!r} lie nowhere on the map, which covers {grid}; see their CRS"
-        )
-    return found
-
-
-def _described(areas: Areas | None) -> Json | None:
-    if areas is None:
-        return None
-    from carbonmap.io import vector
-
-    how = {"field": areas.field, "layer": areas.layer, "crs": areas.crs}
-    return {**vector.hash_inputs(areas.path), **how, "encoding": areas.encoding}

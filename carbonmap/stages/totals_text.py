@@ -6,7 +6,7 @@ import csv
 import io
 from collections.abc import Sequence
 
-from carbonmap.stages.adding import ASSISTED, MODEL, Sum
+from carbonmap.stages.adding import ASSISTED, MODEL
 from carbonmap.stages.label_text import safe
 from carbonmap.types import Json
 
@@ -17,12 +17,12 @@ SHOWN = 20
 """Areas that a text lists; the table has them all."""
 
 
-def gaps(found: Sequence[Sum]) -> list[str]:
+def gaps(areas: Sequence[Json]) -> list[str]:
     """Areas of which a part has no value or lies beyond the map: their totals lack it."""
     lacking = [
-        f"{one.name} ({1 - one.mapped_ha / (one.area_ha / one.share_on_map):.1%})"
-        for one in found
-        if one.kind == "area" and one.mapped_ha < 0.999 * one.area_ha / one.share_on_map
+        f"{one['name']} ({1 - one['mapped_ha'] / one['area_ha']:.1%})"
+        for one in areas
+        if one["kind"] == "area" and one["mapped_ha"] < 0.999 * one["area_ha"]
     ]
     if not lacking:
         return []

@@ -11,7 +11,7 @@ import rasterio
 import shapely
 from scipy import stats
 
-from carbonmap.stages import adding
+from carbonmap.stages import areas as areas_
 from tests.conftest import MAP, SPLIT, bands_of
 
 AREAS = ("--areas", "areas.gpkg", "--area-field", "NAME")
@@ -118,7 +118,7 @@ def test_nothing_depends_on_how_the_map_is_cut(copy, monkeypatch):
     classes = np.arange(160)[:, None] // 60 + np.zeros((1, 160))
     class_raster(copy, classes)
     one, _ = run(copy, *AREAS, "--classes", "classes.tif")
-    monkeypatch.setattr(adding, "TILE_PX", 48)
+    monkeypatch.setattr(areas_, "TILE_PX", 48)
     other, _ = run(copy, *AREAS, "--classes", "classes.tif", out="again")
     assert one.keys() == other.keys()
     for name, facts in one.items():
