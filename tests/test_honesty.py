@@ -10,10 +10,12 @@ import pytest
 import rasterio
 
 from carbonmap.errors import CorruptData, ModelError
+from carbonmap.grid import Grid
 from carbonmap.models import regressors
 from carbonmap.stages import common, label_report, mapping
 from carbonmap.stages import evaluate as evaluate_
 from carbonmap.stages import labels as labels_
+from carbonmap.tiles import tiles
 from tests.conftest import FIELDS, MAP, SPLIT, bands_of, report, stands_of
 
 IPCC = ["--profile", "ipcc", "--stratum", "temperate-pines"]
@@ -243,14 +245,18 @@ def test_a_stand_that_its_pixels_do_not_cover_stops_the_labels(copy, monkeypatch
     assert copy.products("wrong") == {}
 
 
-@pytest.mark.parametrize("length", [5, 64, 65, 200, 512, 1024, 4096, 20_000])
-def test_sample_windows_lie_evenly_over_a_region(length):
-    spots = mapping._spots(length)
-    assert all(0 <= s.start < s.stop <= length and s.stop - s.start <= 64 for s in spots)
-    middles = np.array([(s.start + s.stop) / 2 for s in spots])
-    wanted = (np.arange(len(spots)) + 0.5) * length / len(spots)
-    assert len(spots) == min(8, -(-length // 64))
-    assert np.abs(middles - wanted).max() <= 32
+def test_land_is_compared_in_whole_tiles_all_over_a_region():
+    grid = Grid("EPSG:32648", 16.0, 100, -300, 52_000, 64_000, (0.0, 0.0))
+    every, some = list(tiles(grid, common.TILE_PX)), mapping.some_of(grid)
+    assert len({tile.name for tile in some}) == len(some) == 64
+    assert {tile.name for tile in some} <= {tile.name for tile in every}
+    middles = np.array([[t.grid.row - 100 < 26_000, t.grid.col + 300 < 32_000] for t in some])
+    quarters = np.bincount(middles @ [1, 2], minlength=4)
+    assert quarters.min() >= 6  # of 16 on average
+    small = Grid("EPSG:32648", 16.0, 0, 0, 10, 3000, (0.0, 0.0))
+    assert {t.name for t in mapping.some_of(small)} == {
+        t.name for t in tiles(small, common.TILE_PX)
+    }
 
 
 def test_the_scatters_pixels_do_not_depend_on_their_order(monkeypatch):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import itertools
 import math
 import platform
 import threading
@@ -18,7 +17,7 @@ import numpy as np
 import shapely
 import xarray as xr
 
-from carbonmap import applicability
+from carbonmap import applicability, fields
 from carbonmap.checkpoint import Checkpoint
 from carbonmap.coverage import polygon_coverage
 from carbonmap.errors import CorruptData, MissingInput, ModelError
@@ -34,18 +33,18 @@ from carbonmap.stages.drawing import Drawn
 from carbonmap.stages.mask import read_forest
 from carbonmap.stages.products import NAME
 from carbonmap.stages.sharing import Asked, TwoPass
-from carbonmap.tiles import Tile
+from carbonmap.tiles import Tile, tiles
 from carbonmap.types import Bool, Json, Raster
 
 IN_BOUNDARY = 0.5
 """Least share of a pixel inside the region's boundary for it to be on the map: the neighbour's map
 takes the other half."""
 
-SAMPLE_PX = 64
-"""Edge of the windows by which land is compared with what the model learned."""
+SEEN_TILES = 64
+"""By which land is compared with what the model learned, at most: they lie all over the region."""
 
-SAMPLES = 8
-"""Such windows along each side of the region."""
+SEEN_PX = 262_144
+"""Pixels that are compared, about: every tile is read whole, since that is how it is stored."""
 
 
 @dataclass(frozen=True)
@@ -88,14 +87,17 @@ class Job:
         return layers, wanted
 
     def unlike(self, ranges: applicability.Ranges) -> dict[str, float]:
-        """Share of pixels, in windows all over the region, beyond what the model learned."""
+        """Share of pixels, in tiles all over the region, beyond what the model learned."""
         learned = FeatureSpec.from_json(self.loaded.card["features"])
-        spec = dataclasses.replace(learned, radii=())  # pixels alone, so that windows cost little
+        spec = dataclasses.replace(learned, radii=())  # pixels alone, so that they cost little
+        some = some_of(self.grid)
+        apart = max(1, math.isqrt(sum(tile.grid.size for tile in some) // SEEN_PX))
         found = []
-        for rows, cols in itertools.product(_spots(self.grid.height), _spots(self.grid.width)):
-            part = self.grid[rows, cols]
-            layers = scope.read_layers(self.stack, self.grid, part, spec.layers, spec.halo)
-            known = self._wanted(part) & valid_pixels(layers, spec)
+        for tile in some:
+            rows, cols = fields.places(tile.grid)
+            layers = scope.read_layers(self.stack, self.grid, tile.grid, spec.layers, spec.halo)
+            known = self._wanted(tile.grid) & valid_pixels(layers, spec)
+            known &= (rows % apart == 0) & (cols % apart == 0)
             found.append(features_at(layers, spec, self.grid.pixel_m, known))
         seen = np.concatenate(found)
         return applicability.outside(seen, ranges) if len(seen) else {}
@@ -111,11 +113,12 @@ class Job:
         return wanted if forest is None else wanted & forest
 
 
-def _spots(length: int) -> list[slice]:
-    """Windows along one side of a region: in the middle of equal parts of it."""
-    count = min(SAMPLES, math.ceil(length / SAMPLE_PX))
-    starts = (max(0, (2 * k + 1) * length // (2 * count) - SAMPLE_PX // 2) for k in range(count))
-    return [slice(start, min(start + SAMPLE_PX, length)) for start in starts]
+def some_of(grid: Grid) -> list[Tile]:
+    """`SEEN_TILES` of a region at most, by lots of their places: every n-th could be one column."""
+    every = list(tiles(grid, common.TILE_PX))
+    rows, cols = (np.array([getattr(t.grid, name) for t in every]) for name in ("row", "col"))
+    lots = fields.uniform(rows, cols, fields.field_key(0, "seen"))
+    return [every[k] for k in np.argsort(lots, kind="stable")[:SEEN_TILES]]
 
 
 @dataclass(frozen=True)
