@@ -189,6 +189,12 @@ def change(
 @click.option(
     "--totals", multiple=True, type=PATH, help="Folder that `totals` wrote of a map; repeatable."
 )
+@click.option(
+    "--change",
+    multiple=True,
+    type=PATH,
+    help="Folder that `change` wrote of two of the maps; repeatable.",
+)
 @output_option("report", "Folder for report.html.")
 @overwrite_option
 @json_option
@@ -198,15 +204,21 @@ def report(
     maps: Path,
     evaluation: Path | None,
     totals: tuple[Path, ...],
+    change: tuple[Path, ...],
     out: Path,
     overwrite: bool,
     as_json: bool,
 ) -> None:
-    """Put a MAP (or a folder of maps), totals and errors on one page that opens offline."""
+    """Put a MAP (or a folder of maps), totals, change and errors on one page that opens offline."""
     from carbonmap.stages import report as report_
 
-    rule = existing(overwrite)
-    show(
-        report_.report(project, maps, out, evaluation=evaluation, totals=totals, existing=rule),
-        as_json,
+    page = report_.report(
+        project,
+        maps,
+        out,
+        evaluation=evaluation,
+        totals=totals,
+        change=change,
+        existing=existing(overwrite),
     )
+    show(page, as_json)

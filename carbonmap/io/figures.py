@@ -15,23 +15,19 @@ from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 
 from carbonmap.io import files
-from carbonmap.io.style import RAMP
+from carbonmap.io.style import CHANGE_RAMP, RAMP
 from carbonmap.types import Bool, Raster
 
 CHINESE_FONTS = (
-    "Noto Sans CJK SC",
-    "Noto Sans CJK JP",
-    "Source Han Sans SC",
-    "Microsoft YaHei",
-    "SimHei",
-    "PingFang SC",
-    "WenQuanYi Zen Hei",
-    "WenQuanYi Micro Hei",
-    "Droid Sans Fallback",
-)
+    "Noto Sans CJK SC", "Noto Sans CJK JP", "Source Han Sans SC", "Microsoft YaHei", "SimHei",
+    "PingFang SC", "WenQuanYi Zen Hei", "WenQuanYi Micro Hei", "Droid Sans Fallback",
+)  # fmt: skip
 """Fonts that hold Chinese on Linux, Windows and macOS, the most readable first."""
 
-COLOURS = LinearSegmentedColormap.from_list("carbon", list(RAMP)).with_extremes(bad=(0, 0, 0, 0))
+COLOURS, CHANGE = (
+    LinearSegmentedColormap.from_list(name, list(ramp)).with_extremes(bad=(0, 0, 0, 0))
+    for name, ramp in (("carbon", RAMP), ("change", CHANGE_RAMP))
+)
 
 
 def chinese_font() -> str | None:
@@ -84,7 +80,7 @@ def draw_map(
         path: PNG to write.
         values: ``(row, col)``, NaN transparent.
         bounds: left, bottom, right, top, m.
-        limits: values at the ends of the colours.
+        limits: values at the ends of the colours, which are those of change from below 0 on.
         title: may hold Chinese.
         label: what the colours mean, with units.
         crs_name: named on the axes.
@@ -100,11 +96,14 @@ def draw_map(
         axes = figure.subplots(
             1, 2 if rows else 1, width_ratios=[6.4, side] if rows else None, squeeze=False
         )[0]
-        image = _shown(axes[0], values, (left, right, bottom, top), limits)
+        change = limits[0] < 0
+        colours = CHANGE if change else COLOURS
+        image = _shown(axes[0], values, (left, right, bottom, top), limits, colours)
         axes[0].set(
             title=readable(title), xlabel=f"easting, km ({crs_name})", ylabel="northing, km"
         )
-        ends = "max" if _reaches_above(values, limits[1]) else "neither"
+        above = _reaches_above(values, limits[1])
+        ends = "both" if change else "max" if above else "neither"
         figure.colorbar(image, ax=axes[0], label=label, extend=ends, shrink=0.85)
         if rows:
             _table(axes[1], rows)

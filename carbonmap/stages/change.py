@@ -210,7 +210,7 @@ def _warnings(marks: Sequence[Json], facts: Json) -> list[str]:
     if facts["region"] != name:
         told.append(f"how change errs was found on {facts['region']}; on {name} it may err more")
     told.append(
-        f"errors are those of images whose bands err by {facts['light_error']:.0%} of themselves "
+        f"errors are those of images whose bands err by {facts['light_error']:.1%} of themselves "
         f"from date to date; `calibrate --change --light-error` takes another share"
     )
     return told

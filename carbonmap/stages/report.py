@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import itertools
 import json
 from collections.abc import Mapping, Sequence
@@ -13,16 +12,17 @@ import numpy as np
 
 from carbonmap import progress
 from carbonmap.correlation import EDGES
-from carbonmap.crs import parse
 from carbonmap.errors import InputError
-from carbonmap.io import figures, files, lattice, maps, output, page
+from carbonmap.io import files, lattice, maps, output, page
 from carbonmap.io.output import Existing
 from carbonmap.project import Project
 from carbonmap.sampling import LEAST_SAMPLE
+from carbonmap.stages import report_change
 from carbonmap.stages.adding import MODEL
 from carbonmap.stages.common import TILE_PX, Report
 from carbonmap.stages.evaluate import NAMES, maps_in, predicted
 from carbonmap.stages.products import SD, SPREAD_SHARE
+from carbonmap.stages.report_parts import carbon, picture
 from carbonmap.stages.totals_text import ALL, called
 from carbonmap.tiles import tiles
 from carbonmap.types import Floats, Json
@@ -41,6 +41,7 @@ def report(
     *,
     evaluation: Path | None = None,
     totals: Sequence[Path] = (),
+    change: Sequence[Path] = (),
     existing: Existing = Existing.REFUSE,
 ) -> Report:
     """One offline page of maps: pictures, totals, errors, model, provenance, and what to beware of.
@@ -51,21 +52,25 @@ def report(
         out: folder for ``report.html``.
         evaluation: folder that `evaluate` wrote of these maps.
         totals: folders that `totals` wrote, one a map.
+        change: folders that `change` wrote of two of these maps.
         existing: what to do about a page made of other things.
 
     Raises:
-        MissingInput: there is no finished map, or no finished evaluation or totals where said.
-        InputError: no model predicted a map, or evaluation or totals are of none of these.
+        MissingInput: there is no finished map, or no finished evaluation, totals or change where
+            said.
+        InputError: no model predicted a map, or evaluation, totals or change are of other maps.
     """
     marks = {path: predicted(path, by_size=True) for path in maps_in(found)}
     hashes = {files.sha256(path): path for path in marks}
     summed = _totals(totals, hashes)
     judged = _evaluation(evaluation, hashes)
+    changed = report_change.changes(change, hashes)
     style = project.output.style_range_mg_c_ha
     origin: Json = {
         "stage": "report",
         "maps": {path.name: own for own, path in hashes.items()},
         "totals": [files.sha256(folder / "totals.json") for folder in totals],
+        "changes": [files.sha256(folder / "change.json") for folder in change],
         "evaluation": evaluation and files.sha256(evaluation / "evaluation.json"),
         "style_range_mg_c_ha": list(style),
     }
@@ -81,8 +86,12 @@ def report(
             "title": f"Carbon of {_regions(marks)}",
             "pools": " / ".join(dict.fromkeys(_plain(_pools(mark)) for mark in marks.values())),
             "version": version("carbonmap"),
-            "warnings": _warnings(marks, summed),
+            "warnings": _warnings(marks, summed) + report_change.warnings(changed),
             "maps": told,
+            "changes": [
+                report_change.section(folder, done, style, work.folder)
+                for folder, done in zip(change, changed, strict=True)
+            ],
         }
         work.begin_publishing()
         files.write_text(final, page.render("report.html", context))
@@ -174,19 +183,14 @@ def _map(
 
 def _pictures(path: Path, style: tuple[float, float], folder: Path) -> list[Json]:
     """The map, and its standard deviation where that lies beside it."""
-    drawn = [_picture(path, "Carbon density", style, folder)]
+    name = folder / f"{path.stem}.png"
+    drawn = [picture(name, *maps.overview(path), style, "Carbon density")]
     beside = path.with_name(path.name.replace("carbon_density", SD))
     if beside.is_file() and maps.mark_of(beside).is_file():
         ends = (0.0, SPREAD_SHARE * style[1])
-        drawn.append(_picture(beside, "Standard deviation of the model's draws", ends, folder))
+        title = "Standard deviation of the model's draws"
+        drawn.append(picture(folder / f"{beside.stem}.png", *maps.overview(beside), ends, title))
     return drawn
-
-
-def _picture(path: Path, title: str, limits: tuple[float, float], folder: Path) -> Json:
-    values, bounds, crs = maps.overview(path)
-    drawn = folder / f"{path.stem}.png"
-    figures.draw_map(drawn, values, bounds, limits, title, "Mg C/ha", parse(crs).name)
-    return {"title": title, "data": base64.b64encode(drawn.read_bytes()).decode()}
 
 
 def _histogram(path: Path) -> Floats:
@@ -211,19 +215,10 @@ def _bars(hectares: Floats) -> list[Json]:
     ]
 
 
-def _carbon(own: Json) -> Json:
-    """A total and its interval as text."""
-    return {
-        "t_c": f"{own['t_c']:,.0f}",
-        "interval": f"{own['low_95_t_c']:,.0f} – {own['high_95_t_c']:,.0f}",
-        "t_co2": f"{own['t_co2']:,.0f}",
-    }
-
-
 def _by_pool(whole: Json) -> list[Json]:
     """A line of every pool but all together."""
     pools = whole["pools"]
-    return [{"name": _plain(name)} | _carbon(own) for name, own in pools.items() if name != ALL]
+    return [{"name": _plain(name)} | carbon(own) for name, own in pools.items() if name != ALL]
 
 
 def _plain(name: str) -> str:
@@ -235,7 +230,7 @@ def _row(one: Json) -> Json:
     """A line of the table of totals."""
     own, sample = one["pools"][ALL], one["sample"]
     how = one["estimator"] + (f", {sample['stands']} stands" if sample else "")
-    return _carbon(own) | {
+    return carbon(own) | {
         "name": called(one),
         "mapped": f"{one['mapped_ha']:,.0f}",
         "how": how,

@@ -209,6 +209,20 @@ def test_dates_of_other_seasons_and_years_are_said_so(pair):
     assert not any("season" in warning for warning in report["warnings"])
 
 
+def test_the_report_shows_a_change_of_its_maps_and_refuses_anothers(pair, capsys):
+    whole = change(pair)["areas"][0]
+    pair.run("report", "maps", "--change", "change", "-o", "report")
+    text = (pair.path / "report" / "report.html").read_text(encoding="utf-8")
+    assert "Change, 2020-11 to 2025-11" in text
+    assert f"<td>{whole['pools']['total']['t_c']:+,.0f}</td>" in text
+    assert f"<td>{whole['significant']['loss']['ha']:,.0f}</td>" in text
+    assert text.count("data:image/png") == 3 + 2
+    assert "err by 3.0% of themselves" in text
+    capsys.readouterr()
+    pair.run("report", f"maps/{MAP}", "--change", "change", "-o", "refused", code=1)
+    assert "not among the maps" in capsys.readouterr().err
+
+
 def test_what_is_no_pair_is_refused(pair, capsys):
     refused(pair, capsys, before=LATER, after=MAP, saying="the earlier one first")
     refused(pair, capsys, after=MAP, saying="the earlier one first")

@@ -60,7 +60,7 @@ def test_the_page_says_what_map_totals_and_evaluation_say(summed):
     (whole,) = summed.json("totals", "totals.json")["report"]["areas"]
     own = whole["pools"]["total"]
     assert rows["whole map"][2] == f"{own['t_c']:,.0f}"
-    assert rows["whole map"][3] == f"{own['low_95_t_c']:,.0f} – {own['high_95_t_c']:,.0f}"
+    assert rows["whole map"][3] == f"{own['low_95_t_c']:,.0f} to {own['high_95_t_c']:,.0f}"
     assert rows["floor and soil"][1] == f"{whole['pools']['floor_and_soil']['t_c']:,.0f}"
     judged = summed.json("evaluation", "evaluation.json")["report"]["maps"][MAP]["validation"]
     assert rows["validation blocks"][2] == f"{judged['rmse_mg_c_ha']:.1f}"
