@@ -5,6 +5,7 @@ from __future__ import annotations
 import calendar
 import datetime
 import re
+from collections.abc import Sequence
 
 from carbonmap.errors import ConfigError
 
@@ -54,6 +55,22 @@ def in_period(day: str, period: str) -> bool:
     first, _, last = period.partition("/")
     last = last or first
     return first <= day[: len(first)] and day[: len(last)] <= last
+
+
+def apart(inventory_year: int | None, days: Sequence[str]) -> list[str]:
+    """What to say of images, by their days or months, whose year is not the inventory's."""
+    if inventory_year is None:
+        return []
+    told = []
+    for day in days:
+        years = int(day[:4]) - inventory_year
+        if years:
+            which = "younger" if years > 0 else "older"
+            told.append(
+                f"the inventory is of {inventory_year}, and {day} is {abs(years)} "
+                f"year{'s' * (abs(years) > 1)} {which}: what grew or was felled between is no error"
+            )
+    return told
 
 
 def days_between(first: str, second: str) -> int:

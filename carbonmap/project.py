@@ -70,6 +70,7 @@ class Inventory:
         nodata: volumes that mean "unknown".
         encoding: of a Shapefile's text, such as GBK; needed where it has no .cpg file.
         assume_crs: CRS of an inventory that states none.
+        year: in which it was made; images of another year are told to be older or younger.
     """
 
     path: ProjectPath | None = None
@@ -82,6 +83,7 @@ class Inventory:
     nodata: tuple[float, ...] = ()
     encoding: Annotated[str, AfterValidator(_known_encoding)] | None = None
     assume_crs: Crs | None = None
+    year: Annotated[int, Field(ge=1900, le=2200)] | None = None
 
 
 @dataclass(frozen=True, config=STRICT)

@@ -86,3 +86,11 @@ def test_a_range_may_end_in_the_month_that_it_begins_in():
     (period,) = dates.parse_periods("2020-02-15/2020-02")
     days = ("2020-02-14", "2020-02-15", "2020-02-29", "2020-03-01")
     assert [dates.in_period(day, period) for day in days] == [False, True, True, False]
+
+
+def test_an_image_of_another_year_than_the_inventory_is_told():
+    assert dates.apart(None, ["2020-08"]) == []
+    assert dates.apart(2020, ["2020-08", "2020-11-15"]) == []
+    younger, older = dates.apart(2018, ["2020-08", "2018-01-01", "2017-11"])
+    assert "the inventory is of 2018, and 2020-08 is 2 years younger" in younger
+    assert "2017-11 is 1 year older" in older

@@ -215,6 +215,25 @@ def test_a_model_outlives_a_training_that_fails_to_replace_it(copy, monkeypatch)
     copy.run("predict", "--dates", "2020-11", "--model", "models/ols", "-o", "again")
 
 
+def test_an_inventory_of_another_year_is_said_so_wherever_it_is_compared(copy, capsys):
+    copy.run("build-labels", "county/inventory.shp", *FIELDS, "--year", "2016", "-o", "old")
+    assert copy.json("old", "summary.json")["inventory_year"] == 2016
+    aside = [*SPLIT, "--set", "model.split.reference_share=0.6"]
+    words = ["train", "--model", "ols", "--dates", "2020-11", *aside, "--labels", "old"]
+    capsys.readouterr()
+    copy.run(*words, "-o", "models/old")
+    told = "2020-11-15 is 4 years younger"
+    assert told in capsys.readouterr().out
+    copy.run("predict", "--dates", "2020-11", "--model", "models/old", "-o", "m")
+    capsys.readouterr()
+    copy.run("evaluate", "m", "--truth", "old", "-o", "e")
+    assert "2020-11 is 4 years younger" in capsys.readouterr().out
+    copy.run("totals", f"m/{MAP}", "--labels", "old", "--evaluation", "e", "-o", "t")
+    assert told in capsys.readouterr().out
+    copy.run("report", "m", "--evaluation", "e", "-o", "r")
+    assert "2020-11 is 4 years younger" in (copy.path / "r" / "report.html").read_text("utf-8")
+
+
 def test_two_images_of_a_month_are_both_learned_from(copy):
     bands = bands_of("2020-08-15")
     copy.run("ingest", "image", "--bands", bands, "--date", "2020-11-20", "--scale", "1e-4")

@@ -67,6 +67,7 @@ def given(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> tup
 )
 @click.option("--encoding", metavar="NAME", help="Of a Shapefile's text, such as GBK.")
 @click.option("--assume-crs", metavar="CRS", help="CRS of an inventory that states none.")
+@click.option("--year", type=int, metavar="YYYY", help="Of the inventory.")
 @click.option("--profile", metavar="NAME", help="Carbon profile: stock-expansion, ipcc, your own.")
 @click.option("--stratum", metavar="NAME", help="Stratum for stands that no species field assigns.")
 @click.option("--monte-carlo", type=int, metavar="N", help="Draws of IPCC Approach 2; 0 for none.")
@@ -77,7 +78,7 @@ def given(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> tup
 @overwrite_option
 @json_option
 @with_project(
-    inventory=("path", "encoding", "assume_crs", *SOURCE_FIELDS),
+    inventory=("path", "encoding", "assume_crs", "year", *SOURCE_FIELDS),
     labels=("profile", "monte_carlo"),
 )
 def build_labels(

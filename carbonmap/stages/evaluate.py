@@ -9,6 +9,7 @@ import numpy as np
 
 from carbonmap import checkpoint, fields, progress
 from carbonmap.correlation import Residuals
+from carbonmap.dates import apart
 from carbonmap.errors import CorruptData, InputError, MissingInput
 from carbonmap.io import figures, files, maps, output, vector
 from carbonmap.io.output import Existing
@@ -71,7 +72,7 @@ def evaluate(
     models = {path: model_of(path, model) for path in paths}
     origin: Json = {
         "stage": "evaluate",
-        "looks": 2,  # raised when it tells more, so that what an older one told is made anew
+        "looks": 3,  # raised when it tells more, so that what an older one told is made anew
         "min_coverage": project.labels.min_coverage,
         "style_range_mg_c_ha": list(project.output.style_range_mg_c_ha),
         "maps": {p.name: files.sha256(p) for p in paths},
@@ -90,6 +91,7 @@ def evaluate(
             compared = _comparison(project, path, folder, density, coverage, mask)
             facts, pairs = _compare(compared)
             told[path.name] = facts | pools | {"model_sha256": _model_hash(folder)}
+            told[path.name]["warnings"] = _ages(path, density)
             drawn.append((compared, facts, pairs))
         work.begin_publishing()
         products = [_figure(project, out, *one) for one in drawn]
@@ -109,6 +111,13 @@ def maps_in(found: Path) -> list[Path]:
     for path in paths:
         maps.require_whole(path)
     return paths
+
+
+def _ages(path: Path, density: Path) -> list[str]:
+    """What to say of a map that is of another year than the inventory behind its truth."""
+    labels = files.read_json(density.parent / labels_.MARK) or {}
+    year = labels.get("report", {}).get("inventory_year")
+    return apart(year, [maps.require_whole(path, by_size=True)["report"]["date"]])
 
 
 def predicted(path: Path, *, by_size: bool = False) -> Json:
@@ -282,6 +291,7 @@ def _text(report: Json) -> str:
             for role, text in NAMES.items()
             if facts[role.name.lower()]["pixels"]
         ]
+        lines += [f"  warning: {one}" for one in facts["warnings"]]
         if facts["truth_pools"] is None:
             lines.append(
                 f"  warning: the truth does not say which pools it holds; the map holds "

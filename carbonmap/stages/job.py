@@ -12,6 +12,7 @@ import numpy as np
 import xarray as xr
 
 from carbonmap import checkpoint
+from carbonmap.dates import apart
 from carbonmap.errors import MissingInput, ModelError, OutputExists
 from carbonmap.grid import Grid
 from carbonmap.io import files, maps, output, vector
@@ -229,6 +230,7 @@ def _card(job: Job, stands: vector.Frame) -> Json:
         "crs": job.grid.crs,
         "training_bounds": list(job.grid.bounds),
         "dates": list(job.days),
+        "inventory_year": labels.get("inventory_year"),
         "image_scale": list(scope.image_scale(job.stacks)),
         "profile": labels["profile"],
         "pools": ", ".join(labels["pools"]),
@@ -246,6 +248,8 @@ def _text(out: Path, facts: Json) -> str:
         f"{out}: {facts['kind']} on {', '.join(inputs)}, "
         f"{facts['training_pixels']:,} pixels of {facts['stands']['train']:,} stands"
     )
+    for one in apart(facts["inventory_year"], facts["dates"]):
+        head += f"\n  warning: {one}, and the model learns it as noise"
     if CIRCULAR in inputs:
         head += (
             f"\n  warning: {CIRCULAR} is an input, and it spread the labels within stands: errors "

@@ -145,6 +145,7 @@ def summary(
     marked = {k: int(v.sum()) for k, v in flags(stock, sums).items()}
     return {
         "region": region,
+        "inventory_year": project.inventory.year,
         "has_boundary": not project.find_region(region).is_box,
         "profile": profile.name,
         "pools": dict(profile.pools),

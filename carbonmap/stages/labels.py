@@ -201,6 +201,7 @@ def _origin(
         "assume_crs": project.inventory.assume_crs,
         "profile": dataclasses.asdict(profile),
         "stratum": stratum,
+        **({} if project.inventory.year is None else {"year": project.inventory.year}),
         "labels": {key: getattr(project.labels, key) for key in ("profile", *OF_TOTALS)},
         "style_range_mg_c_ha": list(project.output.style_range_mg_c_ha),
         "inputs": vector.hash_inputs(path)

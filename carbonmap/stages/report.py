@@ -86,7 +86,7 @@ def report(
             "title": f"Carbon of {_regions(marks)}",
             "pools": " / ".join(dict.fromkeys(_plain(_pools(mark)) for mark in marks.values())),
             "version": version("carbonmap"),
-            "warnings": _warnings(marks, summed) + report_change.warnings(changed),
+            "warnings": _warnings(marks, summed, judged) + report_change.warnings(changed),
             "maps": told,
             "changes": [
                 report_change.section(folder, done, style, work.folder)
@@ -282,7 +282,9 @@ def _pools(mark: Json) -> str:
     return str(mark["report"]["tags"]["CARBONMAP_POOLS"])
 
 
-def _warnings(marks: Mapping[Path, Json], summed: Mapping[Path, Json]) -> list[str]:
+def _warnings(
+    marks: Mapping[Path, Json], summed: Mapping[Path, Json], judged: Mapping[Path, Json]
+) -> list[str]:
     """What anyone who uses these figures must know, the gravest first."""
     told = []
     if any(SOIL in _pools(mark) for mark in marks.values()):
@@ -297,6 +299,7 @@ def _warnings(marks: Mapping[Path, Json], summed: Mapping[Path, Json]) -> list[s
     for path, mark in marks.items():
         facts, name = mark["report"], path.name
         told += [f"{name}: {text}" for text in facts["warnings"]]
+        told += [f"{name}: {text}" for text in judged.get(path, {}).get("warnings", [])]
         if facts["area_share"] < 1:
             told.append(f"{name}: {1 - facts['area_share']:.1%} of the region's grid has no value")
         if path not in summed:

@@ -11,6 +11,7 @@ import numpy as np
 from carbonmap import checkpoint
 from carbonmap import totals as totals_
 from carbonmap.correlation import Structure
+from carbonmap.dates import apart
 from carbonmap.errors import CorruptData, InputError, MissingInput
 from carbonmap.io import files, maps, output, raster
 from carbonmap.io.output import Existing
@@ -227,6 +228,8 @@ def _sample(
             f"are of {', '.join(learned_on)}, and a correction would take the change away"
         )
         return None
+    year = output.require_complete(labels / labels_.MARK, "labels")["report"].get("inventory_year")
+    warnings += [f"{one}; the correction takes it away" for one in apart(year, [day])]
     kept = np.where(aside, np.cumsum(aside) - 1, -1)
     return Sample(labels, kept, roles == Role.TRAIN, roles != Role.OUTSIDE, min_coverage)
 
