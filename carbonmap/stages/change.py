@@ -19,6 +19,7 @@ from carbonmap.io.raster import Source
 from carbonmap.io.style import CHANGE_COLOURS
 from carbonmap.project import Project
 from carbonmap.stages import change_text, common, drawing
+from carbonmap.stages import labels as labels_
 from carbonmap.stages.areas import AreaFile, added, described, outlines_of
 from carbonmap.stages.change_sums import ChangeSum, read_pair
 from carbonmap.stages.common import Report
@@ -88,7 +89,7 @@ def change(
         "stage": "change",
         "maps": [files.sha256(path) for path in (before, after)],
         "error": facts["error"],
-        "labels": files.sha256(labels / "labels.json"),
+        "labels": files.sha256(labels / labels_.MARK),
         "style_range_mg_c_ha": list(project.output.style_range_mg_c_ha),
         "areas": described(areas),
         "classes": [raster.describe_source(s) for s in classes],

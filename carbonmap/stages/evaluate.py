@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -181,7 +182,7 @@ def model_of(path: Path, given: Path | None) -> Path:
         CorruptData: it is another model.
     """
     told = maps.require_whole(path, by_size=True)["report"]
-    folder = given or path.parent / told.get("model_folder", "")
+    folder = given or Path(os.path.normpath(path.parent / told.get("model_folder", "")))
     if not told.get("model_folder") and given is None:
         raise MissingInput(f"map {str(path)!r} was not predicted by a model; give --model")
     if not (folder / SPLIT).is_file():
