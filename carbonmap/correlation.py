@@ -166,16 +166,23 @@ class Cells:
 class Residuals:
     """Errors of a map's pixels, added up by cell and by class of mapped density.
 
+    Attributes:
+        cells: over the map.
+        sums: of errors, by class and cell.
+        counts: of pixels, by cell.
+        squares: Σ of squared errors, by class.
+        number: of pixels, by class.
+
     Args:
         grid: of the map.
     """
 
     def __init__(self, grid: Grid) -> None:
         self.cells = Cells.over(grid)
-        self._sums = np.zeros((len(EDGES) + 1, *self.cells.shape))
-        self._counts = np.zeros(self.cells.shape)
-        self._squares = np.zeros(len(EDGES) + 1)
-        self._number = np.zeros(len(EDGES) + 1)
+        self.sums = np.zeros((len(EDGES) + 1, *self.cells.shape))
+        self.counts = np.zeros(self.cells.shape)
+        self.squares = np.zeros(len(EDGES) + 1)
+        self.number = np.zeros(len(EDGES) + 1)
 
     def add(self, tile: Grid, density: Raster, error: Raster) -> None:
         """Take in a tile.
@@ -189,54 +196,57 @@ class Residuals:
         if not known.any():
             return
         place, plain = _classes(density), np.where(known, error, 0.0).astype(np.float64)
-        self.cells.add(self._counts, tile, known.astype(np.float64))
+        self.cells.add(self.counts, tile, known.astype(np.float64))
         for k in range(len(EDGES) + 1):
             here = known & (place == k)
             if here.any():
                 own = np.where(here, plain, 0.0)
-                self.cells.add(self._sums[k], tile, own)
-                self._squares[k] += float(np.square(own).sum())
-                self._number[k] += int(here.sum())
+                self.cells.add(self.sums[k], tile, own)
+                self.squares[k] += float(np.square(own).sum())
+                self.number[k] += int(here.sum())
 
     def structure(self) -> Structure | None:
         """σ and C; None of fewer than `LEAST_PIXELS` pixels or too few neighbours, or no errors."""
-        pixels = int(self._number.sum())
-        if pixels < LEAST_PIXELS or not self._squares.any():
-            return None
-        rms = self._rms()
-        inverse = np.divide(1.0, rms, out=np.zeros_like(rms), where=rms > 0)
-        z = np.tensordot(inverse, self._sums, 1)
-        square = float((self._squares * inverse**2).sum())
-        fitted = _fitted(self.cells, z, self._counts, square)
-        if fitted is None:
-            return None
-        *shares, common = fitted
-        nugget = max(0.0, square / pixels - sum(shares) - common)
-        return Structure(tuple(rms.tolist()), nugget, tuple(shares), common, pixels)
-
-    def _rms(self) -> Floats:
-        """σ of every class; one of few pixels has that of the nearest with many, the lower.
-
-        Classes above all that have many get the largest σ: the densest forests err the most.
-        """
-        held = np.flatnonzero(self._number >= LEAST_OF_CLASS)
-        if not held.size:
-            whole = math.sqrt(float(self._squares.sum() / self._number.sum()))
-            return np.full(len(EDGES) + 1, whole)
-        near = held[np.abs(held[:, None] - np.arange(len(EDGES) + 1)).argmin(0)]
-        found = np.sqrt(self._squares[near] / self._number[near])
-        found[held[-1] + 1 :] = found.max()
-        return np.asarray(found)
+        return pooled([self])
 
 
-def averaged(found: Sequence[Structure]) -> Structure:
-    """σ² and C averaged over structures of the same land, as by several images of it."""
-    rms = np.sqrt(np.mean([np.square(one.rms_mg_c_ha) for one in found], 0))
-    shares = np.mean([one.shares for one in found], 0)
-    nugget, common = (
-        float(np.mean([getattr(one, n) for one in found])) for n in ("nugget", "common")
-    )
-    return Structure(tuple(rms.tolist()), nugget, tuple(shares.tolist()), common, found[0].pixels)
+def pooled(found: Sequence[Residuals]) -> Structure | None:
+    """σ and C of several maps of one grid, such as by several images, each map by itself.
+
+    Pixels of different maps make no pairs, and the sums of all are told by one σ a class: what a
+    total errs by is then the root of the mean of its squared errors.
+
+    Args:
+        found: residuals of the maps.
+    """
+    squares, number = (sum(getattr(r, name) for r in found) for name in ("squares", "number"))
+    pixels = int(number.sum())
+    if pixels < LEAST_PIXELS or not squares.any():
+        return None
+    rms = _rms(squares, number)
+    inverse = np.divide(1.0, rms, out=np.zeros_like(rms), where=rms > 0)
+    square = float((squares * inverse**2).sum())
+    fields = [(np.tensordot(inverse, one.sums, 1), one.counts) for one in found]
+    fitted = _fitted(found[0].cells, fields, square)
+    if fitted is None:
+        return None
+    *shares, common = fitted
+    nugget = max(0.0, square / pixels - sum(shares) - common)
+    return Structure(tuple(rms.tolist()), nugget, tuple(shares), common, pixels)
+
+
+def _rms(squares: Floats, number: Floats) -> Floats:
+    """σ of every class; one of few pixels has that of the nearest with many, the lower.
+
+    Classes above all that have many get the largest σ: the densest forests err the most.
+    """
+    held = np.flatnonzero(number >= LEAST_OF_CLASS)
+    if not held.size:
+        return np.full(len(EDGES) + 1, math.sqrt(float(squares.sum() / number.sum())))
+    near = held[np.abs(held[:, None] - np.arange(len(EDGES) + 1)).argmin(0)]
+    found = np.sqrt(squares[near] / number[near])
+    found[held[-1] + 1 :] = found.max()
+    return np.asarray(found)
 
 
 def deviation(structure: Structure, cells: Cells, weights: Floats, squares: float) -> float:
@@ -263,7 +273,9 @@ def _classes(density: Raster) -> Ints:
     return np.searchsorted(EDGES, np.nan_to_num(density), side="right")
 
 
-def _fitted(cells: Cells, z: Floats, counts: Floats, square: float) -> list[float] | None:
+def _fitted(
+    cells: Cells, fields: Sequence[tuple[Floats, Floats]], square: float
+) -> list[float] | None:
     """The shares of `RANGES_M`, then s_∞, from pairs up to half the extent apart.
 
     Each class of distance counts alike: near ones have few pairs, far ones few independent ones.
@@ -272,13 +284,12 @@ def _fitted(cells: Cells, z: Floats, counts: Floats, square: float) -> list[floa
 
     Args:
         cells: over the pixels.
-        z: sums of standardised errors, by cell.
-        counts: of pixels, by cell.
+        fields: of each map, sums of standardised errors and counts of pixels, by cell.
         square: Σ z² over the pixels; pairs of a pixel with itself are the nugget's.
     """
-    products, numbers = _pairs(z), _pairs(counts)
+    products, numbers = (np.sum([_pairs(f[k]) for f in fields], 0) for k in (0, 1))
     products[0, 0] -= square
-    numbers[0, 0] -= counts.sum()
+    numbers[0, 0] -= sum(counts.sum() for _, counts in fields)
     apart = _distance(cells)
     reach = cells.edge_m * math.hypot(*cells.shape) / 2
     ranges = [r for r in RANGES_M if r <= max(reach, RANGES_M[0])]

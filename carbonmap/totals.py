@@ -139,11 +139,16 @@ def told(t_c: float, found: Halves) -> Json:
     return _bounded(t_c, low, high) | percent | {"half_t_c": found.to_json()}
 
 
-def told_change(t_c: float, chance: float, seen: float, pool: Pool) -> Json:
-    """A pool's change and its interval, likewise; it may be a loss.
+def told_change(
+    t_c: float, before_t_c: float, gross_t_c: float, chance: float, seen: float, pool: Pool
+) -> Json:
+    """A pool's change and its interval, likewise; no more can be lost than there was.
 
     Args:
         t_c: of all pools together, t C.
+        before_t_c: what there was, likewise.
+        gross_t_c: losses and gains without their signs, likewise: factors differ from forest to
+            forest, so that what they put into a loss need not go out with a gain.
         chance: standard deviation by which land that stayed seems to change, likewise.
         seen: of what is seen to have changed, likewise.
         pool: whose factors err alike at both dates.
@@ -152,10 +157,11 @@ def told_change(t_c: float, chance: float, seen: float, pool: Pool) -> Json:
     found = {
         "chance": Z95 * chance * pool.share,
         "seen": Z95 * seen * pool.share,
-        "factors": pool.factors_percent / 100 * abs(own),
+        "factors": pool.factors_percent / 100 * gross_t_c * pool.share,
     }
     half = math.hypot(*found.values())
-    return _bounded(own, own - half, own + half) | {"half_t_c": found}
+    low = max(own - half, -before_t_c * pool.share)
+    return _bounded(own, low, own + half) | {"half_t_c": found}
 
 
 def _bounded(t_c: float, low: float, high: float) -> Json:

@@ -226,3 +226,23 @@ def test_a_structure_is_written_and_read_as_plain_values():
         structure(rms=(1.0, 2.0))
     with pytest.raises(ValueError, match="greater than or equal to 0"):
         structure(nugget=-0.1)
+
+
+def test_maps_of_one_land_are_pooled_by_their_squared_errors():
+    """What a total errs by is the root of the mean of its variances, not of its deviations."""
+    where = grid(96, 96)
+    random = np.random.default_rng(0)
+    density = np.full(where.shape, 100.0)
+    found, errors = [], []
+    for spread, offset in ((1.0, 0.3), (1.0, 9.5)):
+        one = Residuals(where)
+        errors.append(offset + spread * random.standard_normal(where.shape))
+        one.add(where, density, errors[-1])
+        found.append(one)
+    both = correlation.pooled(found)
+    cells, weights = by_cell(where, both.sigma(density))
+    squares = float(np.square(both.sigma(density)).sum())
+    want = np.sqrt(np.mean([np.square(e.sum()) for e in errors]))
+    assert deviation(both, cells, weights, squares) == pytest.approx(want, rel=0.02)
+    assert both.pixels == 2 * where.size
+    assert correlation.pooled(found[:1]) == found[0].structure()

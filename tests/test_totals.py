@@ -10,7 +10,16 @@ import pytest
 from carbonmap.allometry import pool_density
 from carbonmap.profiles import parse_profiles
 from carbonmap.sampling import Correction
-from carbonmap.totals import Halves, Pool, Stock, factors_percent, halves, sampled_halves, told
+from carbonmap.totals import (
+    Halves,
+    Pool,
+    Stock,
+    factors_percent,
+    halves,
+    sampled_halves,
+    told,
+    told_change,
+)
 from carbonmap.uncertainty import Z95, error_propagation
 
 TEXT = resources.files("carbonmap").joinpath("data/profiles.toml").read_text("utf-8")
@@ -80,3 +89,17 @@ def test_bounds_are_never_below_zero_and_co2_is_44_twelfths():
     low = told(-5.0, Halves(2.0, 0.0, 0.0))
     assert (low["low_95_t_c"], low["high_95_t_c"]) == (0.0, 0.0)
     assert told(0.0, Halves(1.0, 0.0, 0.0))["half_width_percent"] is None
+
+
+def test_a_changes_parts_are_the_pools_share_of_each_and_no_more_is_lost_than_there_was():
+    pool = Pool(0.4, 25.0)
+    one = told_change(-50.0, 1000.0, 300.0, 20.0, 30.0, pool)
+    parts = {"chance": 1.96 * 20 * 0.4, "seen": 1.96 * 30 * 0.4, "factors": 0.25 * 300 * 0.4}
+    assert one["half_t_c"] == pytest.approx(parts, rel=1e-4)
+    half = math.hypot(*parts.values())
+    assert one["t_c"] == pytest.approx(-20.0)
+    assert one["low_95_t_c"] == pytest.approx(-20 - half, rel=1e-4)
+    assert one["high_95_t_co2"] == pytest.approx((-20 + half) * 44 / 12, rel=1e-4)
+    poor = told_change(-50.0, 100.0, 300.0, 20.0, 30.0, pool)
+    assert poor["low_95_t_c"] == -100 * 0.4
+    assert poor["high_95_t_c"] == one["high_95_t_c"]

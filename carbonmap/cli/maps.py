@@ -91,7 +91,7 @@ def calibrate(
 
     Kept in the model's folder; `predict` with as many draws and steps then maps both ends. With
     --change, how far a map of change by this model errs, which `change` needs: on simulated change,
-    for which half of the held-out land is shown the image of other held-out land.
+    for which some of the held-out land is shown to the model as other held-out land.
     """
     from carbonmap.stages.calibrate import calibrate as interval
     from carbonmap.stages.calibrate_change import calibrate_change

@@ -124,7 +124,9 @@ class County:
             dataclasses.replace(one, date=f"{int(one.date[:4]) + years}{one.date[4:]}")
             for one in self.seasons
         )
-        return dataclasses.replace(self, seasons=seasons, years=years, felled_share=felled_share)
+        return dataclasses.replace(
+            self, seasons=seasons, years=self.years + years, felled_share=felled_share
+        )
 
     def season(self, month: str) -> Season:
         """The season of a month, ``YYYY-MM``.

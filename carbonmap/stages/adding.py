@@ -112,6 +112,7 @@ class Sum:
             "name": self.area.name,
             "area_ha": self.area_ha / self.area.share_on_map,
             "mapped_ha": self.mapped_ha,
+            "share_on_map": self.area.share_on_map,
             "map_t_c": self.t_c,
             "estimator": MODEL if sample is None else ASSISTED,
             "sample": sample and dataclasses.asdict(sample),

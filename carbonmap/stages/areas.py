@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, Self, TypeVar
+from typing import Any, NoReturn, Protocol, Self, TypeVar
 
 import numpy as np
 import shapely
@@ -180,16 +180,23 @@ def _covered(shapes: Any, grid: Grid) -> Iterator[tuple[int, Floats]]:
 
 def _coded(codes: Floats) -> Iterator[tuple[int, Floats]]:
     """The classes on a tile, and where they are."""
-    for code in np.unique(codes[np.isfinite(codes)]):
+    found = np.unique(codes[np.isfinite(codes)])
+    if len(found) > MOST_CLASSES:
+        _refuse(found.tolist())
+    for code in found:
         yield int(code), (codes == code).astype(np.float64)
 
 
 def _require_few(codes: Mapping[int, object], code: int) -> None:
     if len(codes) >= MOST_CLASSES:
-        raise InputError(
-            f"the class raster has more than {MOST_CLASSES} codes ({code} came after "
-            f"{', '.join(map(str, sorted(codes)[:3]))} …): a measurement, not a class map"
-        )
+        _refuse([*sorted(codes)[:3], code])
+
+
+def _refuse(codes: Sequence[float]) -> NoReturn:
+    raise InputError(
+        f"the class raster has more than {MOST_CLASSES} codes ({', '.join(map(str, codes[:4]))} "
+        f"…): a measurement, not a class map"
+    )
 
 
 def outlines_of(areas: AreaFile | None, grid: Grid) -> dict[str, Any]:

@@ -2,31 +2,24 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from carbonmap import fields
-from carbonmap.change import (
-    LOSS,
-    NONE,
-    SQUARE_PX,
-    ChangeError,
-    Exchange,
-    found,
-    grain,
-    light,
-    regrained,
-)
-from carbonmap.correlation import Residuals, averaged
-from carbonmap.errors import ModelError
+from carbonmap.change import GAIN, LOSS, found
+from carbonmap.correlation import Residuals, pooled
+from carbonmap.errors import ConfigError, ModelError
 from carbonmap.grid import Grid
 from carbonmap.io import files, output
 from carbonmap.io.output import Existing
 from carbonmap.metrics import SSIM_RADIUS
 from carbonmap.models.protocol import maps
 from carbonmap.project import Project
+from carbonmap.second_image import SQUARE_PX, Exchange, grain, lights, regrained
 from carbonmap.stages import drawing
 from carbonmap.stages.common import Report
 from carbonmap.stages.compare.judge import Ground, ground_of
@@ -35,17 +28,27 @@ from carbonmap.stages.drawing import Drawn
 from carbonmap.stages.job import job_of, require_same
 from carbonmap.stages.scope import STATIC
 from carbonmap.types import Bands, Bool, Floats, Json, Raster
+from carbonmap.uncertainty import Z95
 
-IMAGES = 4
-"""Second images that are simulated; even, see `change.light`."""
+EXCHANGES = 2
+"""Second images in which squares have changed; besides those of other light."""
+
+LOOKS = 2
+"""Raised when it looks in another way, so that what an older one found is found anew."""
+
+TINY = 1e-9
+"""Mg C/ha, so that land without error does not divide by 0."""
 
 LIGHT_ERROR = 0.03
 """Of a second image's bands: an assumption, since no image tells how far its calibration and its
 correction for the air are off. Calibrations of two sensors differ by 5 % and more; images that were
 brought to each other agree to 1 or 2 %."""
 
+MOST_LIGHT = 0.5
+"""Beyond which no image is worth a comparison."""
+
 KEPT_PX = 300_000
-"""Pixels of simulated change by which z and b are found, chosen by lots of their places."""
+"""Pixels by which z and c are found, at most, of either sort of land."""
 
 SMOOTHEST = 0.1
 """Share of the squares whose noise is below what counts as the image's: texture adds to it."""
@@ -74,8 +77,8 @@ def calibrate_change(
 ) -> Report:
     """Find and keep, in the model's folder, how far a map of change by this model errs.
 
-    On stands that were held out, the model maps the image that it knows and `IMAGES` second ones:
-    in other light (`change.light`), half of their squares exchanged (`change.Exchange`).
+    On stands that were held out, the model maps the image that it knows and second ones: in other
+    light (`second_image.lights`), and with some of the squares exchanged (`Exchange`).
 
     Args:
         project: settings of the model's split.
@@ -92,16 +95,30 @@ def calibrate_change(
         light_error: relative error of an image's band, in place of `LIGHT_ERROR`.
 
     Raises:
-        ModelError: the model has seen what is held out here, or too little is.
+        ModelError: the model has seen what is held out here, or too little is, or a date is not
+            one that it learned from.
+        ConfigError: the light's error is no share.
     """
     error = LIGHT_ERROR if light_error is None else light_error
+    if not 0 <= error <= MOST_LIGHT:
+        raise ConfigError(
+            f"--light-error is {error:g}; it must lie from 0 to {MOST_LIGHT:g}, a share of the "
+            f"reflectance: 0.03 is 3 %"
+        )
     drawn = drawing.drawn(model_folder, project.output.threads, samples, steps, device)
     job = job_of(project, region, grid, dates, labels, mask)
     require_same(model_folder.name, model_folder, drawn.loaded.card, job)
+    learned = drawn.loaded.card.get("dates", job.days)
+    if lost := [day for day in job.days if day not in learned]:
+        raise ModelError(
+            f"model {str(model_folder)!r} did not learn from {', '.join(lost)}, and the labels may "
+            f"not be of that day; give --dates {','.join(learned)}"
+        )
     mark = drawing.change_mark(model_folder, drawn.told)
     shared = {k: v for k, v in job.origin.items() if k != "model"}
     origin = shared | {
         "stage": "calibrate-change",
+        "looks": LOOKS,
         "model": drawn.loaded.sha256,
         "drawing": drawn.told,
         "light_error": error,
@@ -118,117 +135,162 @@ def calibrate_change(
     return Report(f"{mark}\n{_text(facts)}", facts)
 
 
-class _Seen:
-    """Pixels of simulated change, at most about `KEPT_PX`: lot, moved, before, after, and truth."""
+class _Kept:
+    """Pixels, at most about `KEPT_PX`, chosen by lots of their places: a lot, then columns."""
 
-    def __init__(self) -> None:
-        self.table = np.empty((0, 5))
+    def __init__(self, columns: int) -> None:
+        self.table = np.empty((0, 1 + columns))
 
     def add(self, part: Grid, number: int, columns: Floats, known: Bool) -> None:
-        """Take in a tile's pixels that are known."""
+        """Take in a tile's pixels that are known; `number` tells images apart."""
         lots = fields.uniform(*fields.places(part), fields.field_key(number, "changed"))
-        new = np.column_stack([lots[known], *columns[:, known]])
-        joined = np.concatenate([self.table, new])
+        joined = np.concatenate([self.table, np.column_stack([lots[known], *columns[:, known]])])
         self.table = joined[np.argsort(joined[:, 0], kind="stable")[:KEPT_PX]]
 
 
 def _facts(drawn: Drawn, ground: Ground, light_error: float) -> Json:
-    grid = ground.sampler.grid
     noise = _noise(drawn, ground)
-    own, still, seen = Residuals(grid), [Residuals(grid) for _ in range(IMAGES)], _Seen()
-    for wide, layers, truth in ground.parts(drawn.loaded.model):
-        part, height = wide.padded(-SSIM_RADIUS), _height(drawn, layers)
-        first = _mapped(drawn, wide, layers, truth)
-        own.add(part, first[CORE], (truth - first)[CORE])
-        for number, one in enumerate(still):
-            exchange = Exchange.of(wide, np.isfinite(truth), number, height)
-            again = _again(drawn, wide, layers, exchange, number, light_error, noise)
-            second = _mapped(drawn, wide, again, truth)
-            true = exchange.shown(truth) - truth
-            known = np.isfinite(true + first + second)
-            change = np.where(known & exchange.stays, first - second, np.nan)
-            one.add(part, ((first + second) / 2)[CORE], change[CORE])
-            columns = np.stack([exchange.moved, first, second, true])
-            counted = known & (exchange.moved | exchange.stays)
-            seen.add(part, number, columns[:, *CORE], counted[CORE])
-    of_maps, of_still = own.structure(), [one.structure() for one in still]
-    known_still = [one for one in of_still if one is not None]
-    _, moved, first, second, true = seen.table.T
-    if of_maps is None or len(known_still) < IMAGES or moved.sum() < LEAST_MOVED:
-        raise ModelError(
-            f"too little land is held out for simulated change ({moved.sum():,.0f} pixels of it, "
-            f"{len(moved):,} that stay): a square needs {SQUARE_PX} × {SQUARE_PX} pixels, and a "
-            f"change {LEAST_MOVED:,} pixels; hold out more by model.split.validation_share, in "
-            f"larger blocks"
-        )
-    return _told(found(averaged(known_still), of_maps, moved > 0, first, second, true), seen.table)
+    bands = list(noise)
+    light = [dict(zip(bands, row, strict=True)) for row in lights(len(bands), light_error)]
+    grid = ground.sampler.grid
+    own, still = [Residuals(grid) for _ in ground.stacks], list[Residuals]()
+    stayed, moved = _Kept(1 + len(light)), _Kept(3)
+    for day, stack in enumerate(ground.stacks):
+        again = [Residuals(grid) for _ in light]
+        still += again
+        for wide, layers, truth in dataclasses.replace(ground, stacks=[stack]).parts(
+            drawn.loaded.model
+        ):
+            tile = _Tile(drawn, wide, layers, truth, noise)
+            part, first = wide.padded(-SSIM_RADIUS), tile.map()
+            own[day].add(part, first[CORE], (truth - first)[CORE])
+            seen = []
+            for number, one in enumerate(light):
+                second = tile.map(one, number)
+                change = np.where(np.isfinite(truth), first - second, np.nan)
+                again[number].add(part, ((first + second) / 2)[CORE], change[CORE])
+                seen.append(second)
+            columns = np.stack([first, *seen])[:, *CORE]
+            known = np.isfinite(columns.sum(0) + truth[CORE])
+            stayed.add(part, day, columns, known)
+            for number in range(EXCHANGES):
+                exchange = Exchange.of(wide, np.isfinite(truth), number, tile.height)
+                second = tile.map(light[number % len(light)], len(light) + number, exchange)
+                true = exchange.shown(truth) - truth
+                columns = np.stack([first, second, true])[:, *CORE]
+                known = np.isfinite(columns.sum(0)) & exchange.moved[CORE]
+                moved.add(part, day * EXCHANGES + number, columns, known)
+    return _told(own, still, stayed.table[:, 1:], moved.table[:, 1:]) | {"noise": noise}
 
 
-def _mapped(drawn: Drawn, wide: Grid, layers: Bands, truth: Raster) -> Floats:
-    """The map of a tile, as `predict` makes it."""
-    found_ = maps(drawn.loaded.model, layers, wide, drawn.samples, np.isfinite(truth))
-    return np.asarray(found_.mean(0, dtype=np.float64))
+@dataclass(frozen=True)
+class _Tile:
+    """A tile of held-out land as the model may see it."""
 
+    drawn: Drawn
+    wide: Grid
+    layers: Bands
+    truth: Raster
+    noise: Mapping[str, float]
 
-def _height(drawn: Drawn, layers: Bands) -> Raster | None:
-    """Heights of a tile, where the model reads them."""
-    if "elevation" not in layers:
-        return None
-    halo = drawn.loaded.model.halo
-    values = layers["elevation"]
-    return values[halo : values.shape[0] - halo, halo : values.shape[1] - halo]
+    @property
+    def height(self) -> Raster | None:
+        """Heights of the tile, where the model reads them."""
+        if "elevation" not in self.layers:
+            return None
+        halo = self.drawn.loaded.model.halo
+        return self.layers["elevation"][tuple(slice(halo, halo + n) for n in self.wide.shape)]
+
+    def map(
+        self,
+        light: Mapping[str, float] | None = None,
+        number: int = 0,
+        exchange: Exchange | None = None,
+    ) -> Floats:
+        """The map of the image that is there, or of a second one.
+
+        Args:
+            light: by how much the second one's bands are lighter.
+            number: of the second one, by which its noise is drawn.
+            exchange: squares that have changed in it.
+        """
+        model, layers = self.drawn.loaded.model, self.layers
+        if light is not None:
+            layers = self._again(light, number, exchange)
+        found_ = maps(model, layers, self.wide, self.drawn.samples, np.isfinite(self.truth))
+        return np.asarray(found_.mean(0, dtype=np.float64))
+
+    def _again(
+        self, light: Mapping[str, float], number: int, exchange: Exchange | None
+    ) -> dict[str, Raster]:
+        halo, found_ = self.drawn.loaded.model.halo, dict(self.layers)
+        around = self.wide.padded(halo)
+        for name, values in self.layers.items():
+            if name in self.noise:
+                other = regrained(around, values, name, number, self.noise[name])
+                shown = exchange.shown(other, halo) if exchange else other
+                found_[name] = (shown * light[name]).astype(np.float32)
+            elif name == "elevation" and exchange:
+                found_[name] = exchange.heights(values, halo)
+        return found_
 
 
 def _noise(drawn: Drawn, ground: Ground) -> dict[str, float]:
-    """Of the image's bands, by the smoothest squares of the land that is held out."""
+    """Of the image's bands, by the smoothest squares of tiles where land is held out.
+
+    Raises:
+        ModelError: no square tells of it.
+    """
     model = drawn.loaded.model
-    found: dict[str, list[Floats]] = {name: [] for name in model.layers if name not in STATIC}
+    found_: dict[str, list[Floats]] = {name: [] for name in model.layers if name not in STATIC}
     for wide, layers, _ in ground.parts(model):
-        for name, values in found.items():
+        for name, values in found_.items():
             values.append(grain(wide.padded(model.halo), layers[name]))
-    joined = {name: np.concatenate([*values, np.empty(0)]) for name, values in found.items()}
-    return {n: float(np.quantile(v, SMOOTHEST)) if v.size else 0.0 for n, v in joined.items()}
+    joined = {name: np.concatenate([np.empty(0), *values]) for name, values in found_.items()}
+    if lost := [name for name, values in joined.items() if not values.size]:
+        raise ModelError(
+            f"how noisy band {', '.join(lost)} is cannot be told: no square of {SQUARE_PX} × "
+            f"{SQUARE_PX} pixels near held-out land is half without gaps; give another date"
+        )
+    return {name: float(np.quantile(values, SMOOTHEST)) for name, values in joined.items()}
 
 
-def _again(
-    drawn: Drawn,
-    wide: Grid,
-    layers: Bands,
-    exchange: Exchange,
-    number: int,
-    error: float,
-    noise: Mapping[str, float],
-) -> dict[str, Raster]:
-    """The layers of a second date."""
-    halo, found_ = drawn.loaded.model.halo, dict(layers)
-    for name, values in layers.items():
-        if name == "elevation":
-            found_[name] = exchange.heights(values, halo)
-        elif name not in STATIC:
-            other = regrained(wide.padded(halo), values, name, number, noise[name])
-            shown = exchange.shown(other, halo) * light(name, number, error)
-            found_[name] = shown.astype(np.float32)
-    return found_
+def _told(
+    own: Sequence[Residuals], still: Sequence[Residuals], stayed: Floats, moved: Floats
+) -> Json:
+    """What was found, and what it is worth on the pixels that it was found on.
 
-
-def _told(error: ChangeError, table: Floats) -> Json:
-    """What was found, and what it is worth on the pixels that it was found on."""
-    _, moved, first, second, true = table.T
-    moved = moved > 0
+    Raises:
+        ModelError: too little land tells of it, or the maps are all alike.
+    """
+    before, again = stayed[:, :1], stayed[:, 1:]
+    if len(stayed) and not (again != before).any():
+        raise ModelError(
+            "the maps of a second image are all alike, so that any change would be significant: "
+            "the model reads no image, or its bands have neither noise nor --light-error"
+        )
+    of_maps, of_still = pooled(own), pooled(still)
+    if of_maps is None or of_still is None or len(moved) < LEAST_MOVED:
+        raise ModelError(
+            f"too little land is held out for simulated change ({len(moved):,} pixels of it, "
+            f"{len(stayed):,} in all): a square needs {SQUARE_PX} × {SQUARE_PX} pixels, and a "
+            f"change {LEAST_MOVED:,}; hold out more by model.split.validation_share or in larger "
+            f"blocks, and train again"
+        )
+    ratio = (again - before) / np.maximum(of_still.sigma((again + before) / 2), TINY)
+    first, second, true = moved.T
+    error = found(of_still, of_maps, np.sqrt(np.square(ratio).mean(1)), first, second, true)
     codes, change = error.significant(first, second), second - first
+    large, right = np.abs(true) >= LARGE, np.where(true < 0, LOSS, GAIN)
     sd = error.deviation(first, second)
-    large = moved & (np.abs(true) >= LARGE)
-    right = np.where(true < 0, LOSS, LOSS + 1)
-    slope = float((change * true)[moved].sum() / np.square(true[moved]).sum())
     return {
         "error": error.to_json(),
-        "pixels": len(table),
-        "still_rms_mg_c_ha": float(np.sqrt(np.square(change[~moved]).mean())),
-        "moved_rms_mg_c_ha": float(np.sqrt(np.square(change - true)[moved].mean())),
-        "shown_of_change": slope,
-        "significant_of_still": float((codes[~moved] != NONE).mean()),
+        "pixels": len(moved),
+        "still_rms_mg_c_ha": float(np.sqrt(np.square(again - before).mean())),
+        "moved_rms_mg_c_ha": float(np.sqrt(np.square(change - true).mean())),
+        "shown_of_change": float((change * true).sum() / np.square(true).sum()),
         "significant_of_large": float((codes == right)[large].mean()) if large.any() else None,
-        "within_two_sd": float((np.abs(change - true) <= 1.96 * sd)[moved].mean()),
+        "within_interval": float((np.abs(change - true) <= Z95 * sd).mean()),
     }
 
 
@@ -242,6 +304,6 @@ def _text(facts: Json) -> str:
         f"{facts['still_rms_mg_c_ha']:.1f} Mg C/ha (RMS); what lies beyond 95 % of that is a "
         f"significant change\n"
         f"  simulated change: {facts['shown_of_change']:.0%} of it is shown{seen}; it errs by "
-        f"{facts['moved_rms_mg_c_ha']:.1f} Mg C/ha (RMS), {facts['within_two_sd']:.0%} of it by "
+        f"{facts['moved_rms_mg_c_ha']:.1f} Mg C/ha (RMS), {facts['within_interval']:.0%} of it by "
         f"less than 1.96 standard deviations as told"
     )

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -25,7 +26,8 @@ from carbonmap.stages.change_sums import ChangeSum, read_pair
 from carbonmap.stages.common import Report
 from carbonmap.stages.evaluate import model_of, predicted
 from carbonmap.stages.products import SPREAD_SHARE
-from carbonmap.stages.totals import stock_of
+from carbonmap.stages.scope import STATIC
+from carbonmap.stages.totals import require_labels, stock_of
 from carbonmap.stages.totals_text import gaps
 from carbonmap.tiles import Tile
 from carbonmap.types import Ints, Json, Raster
@@ -39,6 +41,15 @@ SD, SIGNIFICANT = f"{NAME}_sd", f"{NAME}_significant"
 SEASON_MONTHS = 2
 """By which images of two years may lie apart in the year, for what differs to be taken for change.
 """
+
+
+NEEDED: dict[str, Callable[[Any], Any]] = {
+    "light_error": float,
+    "shown_of_change": float,
+    "region": str,
+    "layers": list,
+}
+"""Of what `calibrate --change` keeps, beside the errors themselves."""
 
 
 def change(
@@ -78,9 +89,10 @@ def change(
     marks = [predicted(path) for path in (before, after)]
     _require_pair((before, after), marks)
     grid, warnings = maps.map_grid(before), list[str]()
-    facts = _calibrated(before, marks[0], model)
-    error = ChangeError.from_json(facts["error"])
+    folder = model_of(before, model)
+    facts, error = _calibrated(folder, marks[0])
     warnings += _warnings(marks, facts)
+    require_labels(labels, folder)
     stock = stock_of(labels, marks[0]["report"]["tags"], warnings)
     outlines = outlines_of(areas, grid)
     for source in classes:
@@ -88,7 +100,7 @@ def change(
     origin: Json = {
         "stage": "change",
         "maps": [files.sha256(path) for path in (before, after)],
-        "error": facts["error"],
+        "calibration": facts,
         "labels": files.sha256(labels / labels_.MARK),
         "style_range_mg_c_ha": list(project.output.style_range_mg_c_ha),
         "areas": described(areas),
@@ -98,16 +110,16 @@ def change(
         if work is None:
             held = (files.read_json(out / MARK) or {})["report"]
             return Report(f"{out} is up to date\n{change_text.text(held)}", held)
+        read = partial(read_pair, before, after, error)
+        found = added(grid, read, ChangeSum, outlines, classes, work.folder)
+        if not found[0].mapped_ha:
+            raise InputError(
+                f"maps {str(before)!r} and {str(after)!r} have no pixel in common that has a value"
+            )
         made = _maps(project, grid, out, origin, marks)
         common.require_space(work, grid, len(made))
         compute = partial(_tile, before, after, error)
         written = common.compute_tiles(grid, made, work, compute, "mapping change")
-        if not written[NAME].sums.count:
-            raise InputError(
-                f"maps {str(before)!r} and {str(after)!r} have no pixel in common that has a value"
-            )
-        read = partial(read_pair, before, after, error)
-        found = added(grid, read, ChangeSum, outlines, classes, work.folder)
         report: Json = {
             "before": marks[0]["report"]["date"],
             "after": marks[1]["report"]["date"],
@@ -115,9 +127,10 @@ def change(
             "level": 0.95,
             "error": facts["error"],
             "light_error": facts["light_error"],
+            "shown_of_change": facts["shown_of_change"],
             "areas": [one.told(error, stock) for one in found],
         }
-        report["warnings"] = warnings + gaps(report["areas"])
+        report["warnings"] = warnings + gaps(report["areas"], list(outlines))
         products = common.write_maps(grid, made, work, written, project.output.threads)
         products += [maps.write_sidecar(one, written[n].sums, origin) for n, one in made.items()]
         files.write_text(out / "change.csv", "\ufeff" + change_text.csv_text(report))
@@ -126,8 +139,9 @@ def change(
 
 
 def is_season(marks: Sequence[Json]) -> bool:
-    """Whether two maps are of one year, within which a stock hardly changes and a season does."""
-    return len({mark["report"]["date"][:4] for mark in marks}) == 1
+    """Whether less than a year lies between two maps: stock hardly changes then, a season does."""
+    first, last = (mark["report"]["date"] for mark in marks)
+    return 12 * (int(last[:4]) - int(first[:4])) + int(last[5:7]) - int(first[5:7]) < 12
 
 
 def _require_pair(paths: Sequence[Path], marks: Sequence[Json]) -> None:
@@ -147,6 +161,12 @@ def _require_pair(paths: Sequence[Path], marks: Sequence[Json]) -> None:
                 f"maps {names} {what}: their difference would hold that too; predict both dates by "
                 f"one `carbonmap predict --dates A,B`"
             )
+    for layer in STATIC:
+        if len({mark["origin"]["inputs"].get(layer) for mark in marks}) > 1:
+            raise InputError(
+                f"maps {names} were predicted from different {layer.replace('_', ' ')} layers, "
+                f"whose difference is no change; predict both anew with --overwrite"
+            )
     first, last = (mark["report"]["date"] for mark in marks)
     if first >= last:
         raise InputError(
@@ -154,36 +174,37 @@ def _require_pair(paths: Sequence[Path], marks: Sequence[Json]) -> None:
         )
 
 
-def _calibrated(path: Path, mark: Json, given: Path | None) -> Json:
-    """What `calibrate --change` found of the maps' model.
+def _calibrated(folder: Path, mark: Json) -> tuple[Json, ChangeError]:
+    """What `calibrate --change` found of the model in a folder.
 
     Raises:
-        MissingInput: nobody calibrated it.
+        MissingInput: nobody calibrated it, or maps that it draws otherwise.
         CorruptData: what is kept cannot be understood.
     """
-    folder = model_of(path, given)
     told = mark["origin"].get("drawing", {})
-    held = files.read_json(drawing.change_mark(folder, told)) or {}
-    if held.get("origin", {}).get("model") != mark["report"]["model_sha256"]:
-        more = "".join(
-            f" --{option} {told[key]}"
-            for option, key in (("samples", "samples"), ("steps", "sampler_steps"))
-            if told.get(key)
-        )
+    path = drawing.change_mark(folder, told)
+    options = {"samples": "samples", "steps": "sampler_steps", "device": "device"}
+    more = "".join(f" --{name} {told[key]}" for name, key in options.items() if told.get(key))
+    if not path.is_file():
         raise MissingInput(
             f"how far change by model {str(folder)!r} errs was never found; run `carbonmap "
             f"calibrate --change --model {folder}{more} --dates …` with the dates that it learned "
             f"from"
         )
-    facts: Json = held["report"]
+    again = f"run `carbonmap calibrate --change --model {folder}{more} --dates …` with --overwrite"
     try:
-        ChangeError.from_json(facts["error"])
-    except (KeyError, ValueError) as error:
-        raise CorruptData(
-            f"{str(drawing.change_mark(folder, told))!r} cannot be understood ({error}); run "
-            f"`carbonmap calibrate --change` with --overwrite"
-        ) from None
-    return facts
+        held = output.require_complete(path, "calibration of change")
+        facts, origin = held["report"], held["origin"]
+        error = ChangeError.from_json(facts["error"])
+        known = {name: kind(facts[name]) for name, kind in NEEDED.items()}
+        if not all(np.isfinite(known[name]) for name in ("light_error", "shown_of_change")):
+            raise ValueError("a figure is no number")
+        mine = (origin["model"], origin["drawing"])
+    except (KeyError, TypeError, ValueError, AttributeError):
+        raise CorruptData(f"{str(path)!r} is damaged or another version's; {again}") from None
+    if mine != (mark["report"]["model_sha256"], told):
+        raise MissingInput(f"{str(path)!r} is of other weights or another device; {again}")
+    return facts, error
 
 
 def _warnings(marks: Sequence[Json], facts: Json) -> list[str]:
@@ -192,8 +213,8 @@ def _warnings(marks: Sequence[Json], facts: Json) -> list[str]:
     first, last = (mark["report"]["date"] for mark in marks)
     if is_season(marks):
         told.append(
-            f"{first} and {last} are of one year: what differs is season and error, and no change "
-            f"of stock"
+            f"{first} and {last} lie within one year: what differs is season and error, and no "
+            f"change of stock"
         )
     else:
         apart = abs(int(first[5:7]) - int(last[5:7]))
@@ -210,6 +231,14 @@ def _warnings(marks: Sequence[Json], facts: Json) -> list[str]:
     name = marks[0]["origin"]["region"]["name"]
     if facts["region"] != name:
         told.append(f"how change errs was found on {facts['region']}; on {name} it may err more")
+    told.append(
+        f"the model shows {facts['shown_of_change']:.0%} of a simulated change: maps and totals "
+        f"are of change as it is mapped, and what is not seen lies outside of their intervals"
+    )
+    told.append(
+        "of land where nothing changed 5 % counts as significant, on the average of many images; "
+        "one image that is off makes it more"
+    )
     told.append(
         f"errors are those of images whose bands err by {facts['light_error']:.1%} of themselves "
         f"from date to date; `calibrate --change --light-error` takes another share"

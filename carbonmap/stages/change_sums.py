@@ -92,19 +92,21 @@ class ChangeSum:
         """Land, carbon of both dates, their difference by pool with its interval, and of what."""
         chance, seen = error.of_area(self.cells, self.chance.parts, self.seen.parts)
         net = self.after_t_c - self.before_t_c
+        gross = max(abs(net), sum(abs(float(t_c)) for _, t_c in self.significant.values()))
         ways = {"loss": self.significant[LOSS], "gain": self.significant[GAIN]}
         return {
             "kind": self.area.kind,
             "name": self.area.name,
             "area_ha": self.area_ha / self.area.share_on_map,
             "mapped_ha": self.mapped_ha,
+            "share_on_map": self.area.share_on_map,
             "before_t_c": self.before_t_c,
             "after_t_c": self.after_t_c,
             "significant": {
                 name: {"ha": float(ha), "t_c": float(t_c)} for name, (ha, t_c) in ways.items()
             },
             "pools": {
-                name: totals_.told_change(net, chance, seen, pool)
+                name: totals_.told_change(net, self.before_t_c, gross, chance, seen, pool)
                 for name, pool in stock.pools.items()
             },
         }

@@ -34,7 +34,7 @@ def csv_text(report: Json) -> str:
         figures += [one["pools"][pool][key] for pool in pools for key in KEYS[:3]]
         out.writerow(
             [one["kind"], safe(one["name"]), report["before"], report["after"]]
-            + [f"{value:.6g}" for value in land + figures]
+            + [f"{value:.3f}" for value in land + figures]
         )
     return buffer.getvalue()
 

@@ -96,7 +96,7 @@ def totals(
             "spatial_error": structure.to_json(),
             "areas": [one.told(structure, stock) for one in found],
         }
-        report["warnings"] = warnings + gaps(report["areas"])
+        report["warnings"] = warnings + gaps(report["areas"], list(outlines))
         work.begin_publishing()
         files.write_text(out / "totals.csv", "\ufeff" + csv_text(report))
         work.finish([out / "totals.csv"], report)
@@ -210,6 +210,7 @@ def _sample(
             raise
         warnings.append(f"no stands kept aside can be looked for: {error}")
         return None
+    require_labels(labels, folder)
     split = vector.read_stands(folder / SPLIT)
     roles = np.array([Role[name.upper()] for name in split["role"]])
     aside = roles == Role.REFERENCE
@@ -232,6 +233,21 @@ def _sample(
     warnings += [f"{one}; the correction takes it away" for one in apart(year, [day])]
     kept = np.where(aside, np.cumsum(aside) - 1, -1)
     return Sample(labels, kept, roles == Role.TRAIN, roles != Role.OUTSIDE, min_coverage)
+
+
+def require_labels(labels: Path, folder: Path) -> None:
+    """Refuse labels that a model did not learn from.
+
+    Raises:
+        InputError: they are others.
+    """
+    card = output.require_complete(folder / checkpoint.MARK, "model")["report"]
+    learned = card.get("inputs", {}).get("labels")
+    if learned is not None and learned != files.sha256(labels / labels_.MARK):
+        raise InputError(
+            f"labels {str(labels)!r} are not those that model {str(folder)!r} learned from; give "
+            f"these by --labels, or train anew"
+        )
 
 
 def _inside(stands: Frame, pool: str) -> Plots:

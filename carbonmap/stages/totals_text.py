@@ -13,21 +13,39 @@ from carbonmap.types import Json
 ALL = "total"
 """All pools together."""
 
+LEAST_LOST = 0.001
+"""Share of an area without value that is told."""
+
 SHOWN = 20
 """Areas that a text lists; the table has them all."""
 
 
-def gaps(areas: Sequence[Json]) -> list[str]:
-    """Areas of which a part has no value or lies beyond the map: their totals lack it."""
-    lacking = [
-        f"{one['name']} ({1 - one['mapped_ha'] / one['area_ha']:.1%})"
-        for one in areas
-        if one["kind"] == "area" and one["mapped_ha"] < 0.999 * one["area_ha"]
-    ]
-    if not lacking:
-        return []
-    more = f" and {len(lacking) - SHOWN} more" if len(lacking) > SHOWN else ""
-    return [f"without value on the map, and in no total: {', '.join(lacking[:SHOWN])}{more}"]
+def gaps(areas: Sequence[Json], names: Sequence[str]) -> list[str]:
+    """Areas of which a part has no value or lies beyond the map: their totals lack it.
+
+    Args:
+        areas: as they are told.
+        names: of all areas that were asked for.
+    """
+    told = []
+    found = {one["name"] for one in areas if one["kind"] == "area"}
+    if beyond := [name for name in names if name not in found]:
+        told.append(f"beyond the map, and in no line: {_some(beyond)}")
+    lacking = []
+    for one in areas:
+        lost = 1 - one["mapped_ha"] / one["area_ha"] if one["area_ha"] else 0.0
+        if one["kind"] == "area" and lost > LEAST_LOST:
+            outside = 1 - one["share_on_map"]
+            of_it = f", {outside:.1%} beyond the map" if outside > LEAST_LOST else ""
+            lacking.append(f"{one['name']} ({lost:.1%}{of_it})")
+    if lacking:
+        told.append(f"without value, and in no total: {_some(lacking)}")
+    return told
+
+
+def _some(names: Sequence[str]) -> str:
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return ", ".join(names[:SHOWN]) + more
 
 
 def called(one: Json) -> str:
@@ -80,7 +98,7 @@ def _how(one: Json) -> str:
 
 
 def _short(value: float) -> str:
-    return f"{value:.6g}"
+    return f"{value:.3f}"
 
 
 def text(report: Json) -> str:

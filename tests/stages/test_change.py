@@ -10,11 +10,13 @@ import pytest
 import rasterio
 import shapely
 
-from carbonmap import change as change_
+from carbonmap import second_image
 from carbonmap.change import GAIN, LOSS, NONE, UNKNOWN, ChangeError
+from carbonmap.lazy import open_stack
 from carbonmap.stages import areas as areas_
 from carbonmap.stages import calibrate_change, common
-from tests.conftest import MAP, SIZE, SPLIT, Folder
+from carbonmap.stages import change as change_stage
+from tests.conftest import FIELDS, MAP, SIZE, SPLIT, Folder
 
 LATER = MAP.replace("2020-11", "2025-11")
 
@@ -49,9 +51,8 @@ def calibrated(labelled, tmp_path_factory):
 
 def smaller(patch):
     """Squares of which held-out land of a county of 160 pixels holds several."""
-    patch.setattr(calibrate_change, "SQUARE_PX", 8)
-    for name, value in (("SQUARE_PX", 8), ("APART_PX", 2), ("RIM_PX", 0), ("MOVED_SHARE", 0.2)):
-        patch.setattr(change_, name, value)
+    for name, value in (("SQUARE_PX", 8), ("RIM_PX", 0)):
+        patch.setattr(second_image, name, value)
 
 
 @pytest.fixture
@@ -131,6 +132,7 @@ def test_sums_are_those_of_the_maps_and_areas_add_up(pair):
         assert sum(part[key] for part in parts) == pytest.approx(whole[key], rel=1e-6)
     pools = [pool for name, pool in whole["pools"].items() if name != "total"]
     assert sum(pool["t_c"] for pool in pools) == pytest.approx(own["t_c"])
+    assert any("5 % counts as significant" in warning for warning in report["warnings"])
     for part in parts:
         assert part["pools"]["total"]["half_t_c"]["chance"] < own["half_t_c"]["chance"]
 
@@ -192,7 +194,7 @@ def test_dates_of_one_year_are_a_season(pair, capsys):
     out = capsys.readouterr().out
     assert report["season"]
     assert "seasonal difference, 2020-08 to 2020-11" in out
-    assert any("of one year" in warning for warning in report["warnings"])
+    assert any("lie within one year" in warning for warning in report["warnings"])
     with rasterio.open(pair.path / "change" / "demo_2020-08_2020-11_carbon_change.tif") as source:
         assert source.tags(1)["long_name"].startswith("seasonal difference")
         unknown = np.isnan(source.read(1))
@@ -207,6 +209,15 @@ def test_dates_of_other_seasons_and_years_are_said_so(pair):
     assert any("different seasons" in warning for warning in report["warnings"])
     report = change(pair, out="same")
     assert not any("season" in warning for warning in report["warnings"])
+
+
+def test_a_year_is_twelve_months_and_not_a_calendars():
+    def marks(*dates):
+        return [{"report": {"date": date}} for date in dates]
+
+    assert change_stage.is_season(marks("2020-12", "2021-01"))
+    assert change_stage.is_season(marks("2020-11", "2021-10"))
+    assert not change_stage.is_season(marks("2020-11", "2021-11"))
 
 
 def test_the_report_shows_a_change_of_its_maps_and_refuses_anothers(pair, capsys):
@@ -242,6 +253,13 @@ def test_what_is_no_pair_is_refused(pair, capsys):
     capsys.readouterr()
     pair.run("change", f"maps/{MAP}", f"other/{LATER}", "-o", "refused", code=1)
     assert "are by different models" in capsys.readouterr().err
+    pair.run("build-labels", "county/inventory.shp", *FIELDS, "--year", "2019", "-o", "others")
+    refused(pair, capsys, "--labels", "others", saying="not those that model")
+    pair.run("ingest", "dem", "county/dem.tif", "--resampling", "nearest", "--overwrite")
+    pair.run("predict", "--model", "models/ols", "--dates", "2025-11", "-o", "moved")
+    capsys.readouterr()
+    pair.run("change", f"maps/{MAP}", f"moved/{LATER}", "-o", "refused", code=1)
+    assert "different elevation layers" in capsys.readouterr().err
     pair.run("change", f"maps/{MAP}", "labels/carbon_density.tif", "-o", "refused", code=1)
     assert "`carbonmap predict` wrote" in capsys.readouterr().err
 
@@ -254,9 +272,18 @@ def test_a_model_that_was_not_calibrated_is_refused_with_the_command(pair, capsy
 def test_what_was_kept_and_cannot_be_understood_is_named(pair, capsys):
     mark = pair.path / "models" / "ols" / "change.json"
     held = json.loads(mark.read_text(encoding="utf-8"))
-    held["report"]["error"]["z95"] = "high"
-    mark.write_text(json.dumps(held), encoding="utf-8")
-    refused(pair, capsys, saying="cannot be understood")
+    for key in ("error", "light_error", "layers", "region", "shown_of_change"):
+        part = {k: v for k, v in held["report"].items() if k != key}
+        mark.write_text(json.dumps(held | {"report": part}), encoding="utf-8")
+        refused(pair, capsys, saying="damaged or another version's")
+    for bad in (held | {"origin": []}, {"report": held["report"]}):
+        mark.write_text(json.dumps(bad), encoding="utf-8")
+        refused(pair, capsys, saying="change.json")
+    part = held["report"] | {"light_error": float("nan")}
+    mark.write_text(json.dumps(held | {"report": part}), encoding="utf-8")
+    refused(pair, capsys, saying="damaged or another version's")
+    mark.write_text(mark.read_text(encoding="utf-8")[:900], encoding="utf-8")
+    refused(pair, capsys, saying="change.json")
 
 
 def test_more_light_makes_less_of_a_change_significant(pair):
@@ -276,6 +303,40 @@ def test_calibrating_again_does_nothing_and_a_stray_option_is_refused(pair, caps
     assert "is up to date" in capsys.readouterr().out
     pair.run(*words, "--light-error", "0.1", code=1)
     assert "--light-error is of --change" in capsys.readouterr().err
+    for bad in ("-1", "nan", "inf", "3"):
+        pair.run(*words, "--change", "--light-error", bad, "--overwrite", code=1)
+        assert "must lie from 0 to 0.5" in capsys.readouterr().err
+    pair.run(*words[:3], "--dates", "2025-11", *SPLIT, "--change", code=1)
+    assert "did not learn from 2025-11-15" in capsys.readouterr().err
+
+
+def test_land_that_stays_differs_by_what_the_light_does_to_each_band(pair, monkeypatch):
+    """Of a model that answers bands linearly, and of an image without noise: s² = Σ (e g ρ)²."""
+    gains = {"blue": 90.0, "green": -250.0, "red": 400.0, "nir": 200.0}
+
+    def linear(model, layers, grid, *_):
+        halo = model.halo
+        inner = tuple(slice(halo, halo + n) for n in grid.shape)
+        return sum(gain * layers[band][inner] for band, gain in gains.items())[None]
+
+    monkeypatch.setattr(calibrate_change, "maps", linear)
+    monkeypatch.setattr(calibrate_change, "grain", lambda *_: np.zeros(3))
+    words = ("--model", "models/ols", "--dates", "2020-11", *SPLIT, "--light-error", "0.02")
+    pair.run("calibrate", "--change", *words, "--overwrite")
+    told = pair.json("models", "ols", "change.json")["report"]
+    stack = open_stack(pair.path / "archive", "demo", ["2020-11"])
+    image = stack["image"].isel(time=0)
+    square = sum(
+        (0.02 * gain * image.sel(band=band).values.astype(np.float64)) ** 2
+        for band, gain in gains.items()
+    )
+    split = gpd.read_parquet(pair.path / "models" / "ols" / "split.parquet")
+    held = split[split["role"] == "validation"]
+    label = raster(pair, "labels", "carbon_density.tif")
+    share = raster(pair, "labels", "coverage.tif")
+    stand = raster(pair, "labels", "stand.tif").astype(int) - 1
+    used = np.isin(stand, held.index) & (share >= 0.9) & (share <= 1.001) & np.isfinite(label)
+    assert told["still_rms_mg_c_ha"] == pytest.approx(np.sqrt(square[used].mean()), rel=1e-3)
 
 
 def test_maps_of_draws_are_calibrated_by_their_draws_and_refused_if_drawn_otherwise(
@@ -297,8 +358,38 @@ def test_maps_of_draws_are_calibrated_by_their_draws_and_refused_if_drawn_otherw
     assert "were drawn differently" in capsys.readouterr().err
 
 
-def test_too_little_land_for_simulated_change_is_refused(copy, capsys):
+def test_too_little_land_for_simulated_change_is_refused(copy, capsys, monkeypatch):
+    monkeypatch.setattr(calibrate_change, "LEAST_MOVED", 100_000)
     words = ("--model", "models/ols", "--dates", "2020-11", *SPLIT)
     copy.run("calibrate", "--change", *words, code=1)
     assert "too little land is held out" in capsys.readouterr().err
     assert not (copy.path / "models" / "ols" / "change.json").exists()
+
+
+def test_a_class_raster_of_measurements_leaves_the_folder_as_it_was(pair, capsys):
+    with rasterio.open(pair.path / "maps" / MAP) as source:
+        profile = source.profile | {"driver": "GTiff", "dtype": "int32", "nodata": None}
+    with rasterio.open(pair.path / "many.tif", "w", **profile) as file:
+        file.write(np.arange(SIZE * SIZE, dtype=np.int32).reshape(SIZE, SIZE), 1)
+    pair.run("change", f"maps/{MAP}", f"maps/{LATER}", "--classes", "many.tif", code=1)
+    assert "not a class map" in capsys.readouterr().err
+    change(pair)
+
+
+def test_areas_beyond_the_map_are_named_and_parts_told_apart(pair):
+    left, bottom, right, top = rasterio.open(pair.path / "maps" / MAP).bounds
+    wide = right - left
+    boxes = [
+        shapely.box(left, bottom, right, top),
+        shapely.box(right - wide / 4, bottom, right + wide * 3 / 4, top),
+        shapely.box(right + wide, bottom, right + 2 * wide, top),
+    ]
+    crs = rasterio.open(pair.path / "maps" / MAP).crs
+    gpd.GeoDataFrame({"NAME": ["in", "half", "out"]}, geometry=boxes, crs=crs).to_file(
+        pair.path / "areas.gpkg"
+    )
+    report = change(pair, "--areas", "areas.gpkg", "--area-field", "NAME")
+    told = " ".join(report["warnings"])
+    assert "beyond the map, and in no line: out" in told
+    assert "half (75.0%, 75.0% beyond the map)" in told
+    assert [one["name"] for one in report["areas"]] == ["whole map", "in", "half"]

@@ -140,7 +140,7 @@ def test_polygons_of_one_name_are_one_area_and_land_beyond_the_map_is_told(copy)
         found["whole map"]["mapped_ha"] * (1 - 0.64 / width), rel=0.1
     )
     (told,) = warnings
-    assert told.startswith("without value on the map, and in no total: ")
+    assert told.startswith("without value, and in no total: ")
     assert "b (" in told
 
 
