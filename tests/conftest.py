@@ -10,6 +10,7 @@ from pathlib import Path
 import geopandas as gpd
 import pytest
 
+from carbonmap import second_image
 from carbonmap.cli import main
 
 SIZE = 160
@@ -85,6 +86,12 @@ class Folder:
             for p in sorted(root.rglob("*"))
             if p.is_file() and not any(part.startswith(".") for part in p.relative_to(root).parts)
         }
+
+
+def smaller_squares(patch):
+    """Squares of simulated change of which a county of 160 pixels holds several."""
+    for name, value in (("SQUARE_PX", 8), ("RIM_PX", 0)):
+        patch.setattr(second_image, name, value)
 
 
 @pytest.fixture(scope="session")

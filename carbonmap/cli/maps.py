@@ -5,6 +5,7 @@ Each stage is imported by the command that runs it, since some take a second to 
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import click
@@ -99,36 +100,20 @@ def calibrate(
     if light_error is not None and not change:
         raise ConfigError("--light-error is of --change, which was not given")
     name, grid = region_.region_of(project, region)
-    periods, rule = parse_periods(dates), existing(overwrite)
-    if change:
-        report = calibrate_change(
-            project,
-            name,
-            grid,
-            periods,
-            labels,
-            model,
-            mask=mask,
-            existing=rule,
-            samples=samples,
-            steps=steps,
-            device=device,
-            light_error=light_error,
-        )
-    else:
-        report = interval(
-            project,
-            name,
-            grid,
-            periods,
-            labels,
-            model,
-            mask=mask,
-            existing=rule,
-            samples=samples,
-            steps=steps,
-            device=device,
-        )
+    stage = partial(calibrate_change, light_error=light_error) if change else interval
+    report = stage(
+        project,
+        name,
+        grid,
+        parse_periods(dates),
+        labels,
+        model,
+        mask=mask,
+        existing=existing(overwrite),
+        samples=samples,
+        steps=steps,
+        device=device,
+    )
     show(report, as_json)
 
 

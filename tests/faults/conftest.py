@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import SIZE, Folder
+from tests.conftest import SIZE, Folder, smaller_squares
 from tests.faults import gf1_place
 from tests.faults.harm import COMMANDS, products, run
 
@@ -36,8 +36,10 @@ def county(ingested, tmp_path_factory):
     folder.run("ingest", "image", "--bands", bands, "--date", "2020-11-15", "--scale", "1e-4")
     folder.run("ingest", "dem", "county/dem.tif")
     folder.run("ingest", "canopy-height", "county/canopy_height.tif")
-    for words in dict.fromkeys(words for one in COMMANDS.values() for words in one.before):
-        folder.run(*words)
+    with pytest.MonkeyPatch.context() as patch:
+        smaller_squares(patch)
+        for words in dict.fromkeys(words for one in COMMANDS.values() for words in one.before):
+            folder.run(*words)
     return folder
 
 

@@ -22,7 +22,7 @@ import pytest
 
 from carbonmap.cli import main
 from carbonmap.io import output
-from tests.conftest import FIELDS, SPLIT
+from tests.conftest import FIELDS, SIZE, SPLIT
 
 PATIENCE_S = 120
 """A command that has not ended by then hangs."""
@@ -57,7 +57,21 @@ GIVEN = ("predict", "--model", "models/ols", "--dates", "2020-11", "-o", "given"
 
 JUDGED = ("evaluate", "given", "--truth", "made", "-o", "judged")
 
+LATER_BANDS = ",".join(
+    f"{b}=later/image_2025-11-15_{b}.tif" for b in ("blue", "green", "red", "nir")
+)
+
+LATER = (
+    ("simulate", "later", "--size", str(SIZE), "--years-later", "5"),
+    ("ingest", "image", "--bands", LATER_BANDS, "--date", "2025-11-15", "--scale", "1e-4"),
+    ("predict", "--model", "models/ols", "--dates", "2025-11", "-o", "after"),
+    ("calibrate", "--change", *OF_LABELS[2:], "--model", "models/ols"),
+)
+"""The same land later, mapped, and how its change errs."""
+
 DENSITY = "given/demo_2020-11_carbon_density.tif"
+
+AFTER = "after/demo_2025-11_carbon_density.tif"
 
 COMMANDS = {
     "build-labels": Command(
@@ -97,6 +111,12 @@ COMMANDS = {
         "totals.json",
         before=(MADE, OLS, GIVEN, JUDGED),
     ),
+    "change": Command(
+        ("change", DENSITY, AFTER, "--labels", "made", "-o", "change"),
+        "change",
+        "change.json",
+        before=(MADE, OLS, GIVEN, *LATER),
+    ),
     "report": Command(
         ("report", "given", "--evaluation", "judged", "-o", "report"),
         "report",
@@ -106,7 +126,7 @@ COMMANDS = {
 }
 """What is starved, killed and interrupted; another command joins by a line here."""
 
-SLOW = {"mask", "train", "evaluate", "totals", "report"}
+SLOW = {"mask", "train", "evaluate", "totals", "change", "report"}
 """Commands that write as others do, and are hurt by `make test-slow` alone."""
 
 

@@ -166,6 +166,7 @@ OTHERWISE = {
     "train": ("--seed", "7"),
     "evaluate": ("--set", "labels.min_coverage=0.7"),
     "totals": ("--set", "labels.min_coverage=0.7"),
+    "change": ("--set", "output.style_range_mg_c_ha=[0, 300]"),
     "report": ("--set", "output.style_range_mg_c_ha=[0, 300]"),
     "predict": ("--set", "output.style_range_mg_c_ha=[0, 300]"),
 }

@@ -10,13 +10,12 @@ import pytest
 import rasterio
 import shapely
 
-from carbonmap import second_image
 from carbonmap.change import GAIN, LOSS, NONE, UNKNOWN, ChangeError
 from carbonmap.lazy import open_stack
 from carbonmap.stages import areas as areas_
 from carbonmap.stages import calibrate_change, common
 from carbonmap.stages import change as change_stage
-from tests.conftest import FIELDS, MAP, SIZE, SPLIT, Folder
+from tests.conftest import FIELDS, MAP, SIZE, SPLIT, Folder, smaller_squares
 
 LATER = MAP.replace("2020-11", "2025-11")
 
@@ -44,20 +43,14 @@ def calibrated(labelled, tmp_path_factory):
         "predict", "--model", "models/ols", "--dates", "2020-08,2020-11,2025-11", "-o", "maps"
     )
     with pytest.MonkeyPatch.context() as patch:
-        smaller(patch)
+        smaller_squares(patch)
         place.run("calibrate", "--change", "--model", "models/ols", "--dates", "2020-11", *SPLIT)
     return place
 
 
-def smaller(patch):
-    """Squares of which held-out land of a county of 160 pixels holds several."""
-    for name, value in (("SQUARE_PX", 8), ("RIM_PX", 0)):
-        patch.setattr(second_image, name, value)
-
-
 @pytest.fixture
 def pair(calibrated, tmp_path, monkeypatch):
-    smaller(monkeypatch)
+    smaller_squares(monkeypatch)
     shutil.copytree(calibrated.path, tmp_path / "pair")
     return Folder(tmp_path / "pair")
 
@@ -342,7 +335,7 @@ def test_land_that_stays_differs_by_what_the_light_does_to_each_band(pair, monke
 def test_maps_of_draws_are_calibrated_by_their_draws_and_refused_if_drawn_otherwise(
     drawn, monkeypatch, capsys
 ):
-    smaller(monkeypatch)
+    smaller_squares(monkeypatch)
     drawn.run("simulate", "later", "--size", SIZE, "--years-later", "5")
     image(drawn, "later", "2025-11-15")
     predict = ("predict", "--model", "models/iidm", "--dates")
