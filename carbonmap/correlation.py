@@ -166,13 +166,6 @@ class Cells:
 class Residuals:
     """Errors of a map's pixels, added up by cell and by class of mapped density.
 
-    Attributes:
-        cells: over the map.
-        sums: of errors, by class and cell.
-        counts: of pixels, by cell.
-        squares: Σ of squared errors, by class.
-        number: of pixels, by class.
-
     Args:
         grid: of the map.
     """
@@ -206,7 +199,7 @@ class Residuals:
                 self.number[k] += int(here.sum())
 
     def structure(self) -> Structure | None:
-        """σ and C; None of fewer than `LEAST_PIXELS` pixels or too few neighbours, or no errors."""
+        """Of this map alone; see `pooled`."""
         return pooled([self])
 
 
@@ -216,8 +209,7 @@ def pooled(found: Sequence[Residuals]) -> Structure | None:
     Pixels of different maps make no pairs, and the sums of all are told by one σ a class: what a
     total errs by is then the root of the mean of its squared errors.
 
-    Args:
-        found: residuals of the maps.
+    None of fewer than `LEAST_PIXELS` pixels or too few neighbours, or of no errors.
     """
     squares, number = (sum(getattr(r, name) for r in found) for name in ("squares", "number"))
     pixels = int(number.sum())
