@@ -34,7 +34,8 @@ def csv_text(report: Json) -> str:
         figures += [one["pools"][pool][key] for pool in pools for key in KEYS[:3]]
         out.writerow(
             [one["kind"], safe(one["name"]), report["before"], report["after"]]
-            + [f"{value:.3f}" for value in land + figures]
+            + [f"{value:.3f}" for value in land[:2]]
+            + [f"{value:.3f}" if one["mapped_ha"] else "" for value in land[2:] + figures]
         )
     return buffer.getvalue()
 
@@ -44,6 +45,9 @@ def text(report: Json) -> str:
     what = "seasonal difference" if report["season"] else "change"
     lines = [f"{what}, {report['before']} to {report['after']}"]
     for one in report["areas"][:SHOWN]:
+        if not one["mapped_ha"]:
+            lines.append(f"{called(one)}: no value on both maps")
+            continue
         own, seen = one["pools"][ALL], one["significant"]
         parts = ", ".join(f"{k} {v:,.0f}" for k, v in own["half_t_c"].items() if v)
         lines.append(

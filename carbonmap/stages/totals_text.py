@@ -81,7 +81,8 @@ def csv_text(report: Json) -> str:
         figures = [own[key] for key in keys] + [own["half_t_c"][part] for part in parts]
         figures += [one["pools"][pool][key] for pool in pools for key in keys[:3]]
         out.writerow(
-            [one["kind"], safe(one["name"]), *map(_short, land), *how, *map(_short, figures)]
+            [one["kind"], safe(one["name"]), *map(_short, land), *how]
+            + [_short(value) if one["mapped_ha"] else "" for value in figures]
         )
     return buffer.getvalue()
 
@@ -105,6 +106,9 @@ def text(report: Json) -> str:
     """Areas in a line each, at most `SHOWN`, then what a reader should know."""
     lines = []
     for one in report["areas"][:SHOWN]:
+        if not one["mapped_ha"]:
+            lines.append(f"{called(one)}: no value on the map")
+            continue
         own = one["pools"][ALL]
         parts = ", ".join(f"{k} {v:,.0f}" for k, v in own["half_t_c"].items() if v)
         lines.append(

@@ -386,3 +386,32 @@ def test_areas_beyond_the_map_are_named_and_parts_told_apart(pair):
     assert "beyond the map, and in no line: out" in told
     assert "half (75.0%, 75.0% beyond the map)" in told
     assert [one["name"] for one in report["areas"]] == ["whole map", "in", "half"]
+
+
+def test_an_area_without_a_value_has_no_figures_and_not_zero(pair, capsys):
+    """August's clouds hide part of the land."""
+    august = MAP.replace("2020-11", "2020-08")
+    hidden = np.isnan(raster(pair, "maps", august))
+    rows, cols = (slice(k * 20, k * 20 + 20) for k in divmod(int(squared(hidden).argmax()), 8))
+    assert hidden[rows, cols].all()
+    with rasterio.open(pair.path / "maps" / MAP) as source:
+        box = rasterio.windows.bounds(
+            rasterio.windows.Window.from_slices(rows, cols), source.transform
+        )
+        crs = source.crs
+    gpd.GeoDataFrame({"NAME": ["cloud"]}, geometry=[shapely.box(*box)], crs=crs).to_file(
+        pair.path / "areas.gpkg"
+    )
+    capsys.readouterr()
+    areas = ("--areas", "areas.gpkg", "--area-field", "NAME")
+    change(pair, *areas, before=august, after=MAP)
+    assert "cloud: no value on both maps" in capsys.readouterr().out
+    with (pair.path / "change" / "change.csv").open(encoding="utf-8-sig", newline="") as file:
+        _, cloud = csv.DictReader(file)
+    assert cloud["change_t_c"] == cloud["before_t_c"] == ""
+    assert float(cloud["mapped_ha"]) == 0
+
+
+def squared(hidden):
+    """Squares of 20 pixels all of which are hidden."""
+    return hidden.reshape(8, 20, 8, 20).all((1, 3))
