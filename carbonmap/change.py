@@ -19,18 +19,17 @@ one that is, lie outside of it: how much is shown of a simulated change is told 
 from __future__ import annotations
 
 import dataclasses
-import json
 from typing import Annotated
 
 import numpy as np
 import pydantic
-from pydantic import Field, TypeAdapter
+from pydantic import Field
 from scipy.optimize import brentq
 from scipy.special import ndtr
 
 from carbonmap.correlation import Cells, Structure, deviation
-from carbonmap.settings import STRICT
-from carbonmap.types import Floats, Ints, Json, Raster
+from carbonmap.settings import STRICT, Spec
+from carbonmap.types import Floats, Ints, Raster
 from carbonmap.uncertainty import Z95
 
 SURE = 0.95
@@ -46,7 +45,7 @@ UNKNOWN = 255
 
 
 @pydantic.dataclasses.dataclass(frozen=True, config=STRICT)
-class ChangeError:
+class ChangeError(Spec):
     """How far a mapped change errs, as found on simulated change.
 
     Args:
@@ -100,19 +99,6 @@ class ChangeError:
             seen: likewise of what `of_seen` tells.
         """
         return deviation(self.still, cells, *chance), deviation(self.maps, cells, *seen)
-
-    def to_json(self) -> Json:
-        """Plain values for `from_json`."""
-        return dict(json.loads(TypeAdapter(ChangeError).dump_json(self)))
-
-    @classmethod
-    def from_json(cls, values: Json) -> ChangeError:
-        """That of plain values.
-
-        Raises:
-            ValueError: they are none's.
-        """
-        return TypeAdapter(cls).validate_json(json.dumps(values))
 
 
 def found(

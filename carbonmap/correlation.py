@@ -17,7 +17,6 @@ mean of exp(−d / L) over the pixels of both: exact where a_i σ_i is even with
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,13 +24,13 @@ from typing import Annotated
 
 import numpy as np
 import pydantic
-from pydantic import Field, TypeAdapter
+from pydantic import Field
 from scipy.optimize import nnls
 from scipy.signal import fftconvolve
 
 from carbonmap.grid import Grid
-from carbonmap.settings import STRICT
-from carbonmap.types import Floats, Ints, Json, Raster
+from carbonmap.settings import STRICT, Spec
+from carbonmap.types import Floats, Ints, Raster
 
 EDGES = (5.0, 10.0, 20.0, 40.0, 80.0, 160.0, 320.0)
 """Between the classes of mapped density in which σ is found, Mg C/ha: errors grow with it."""
@@ -65,7 +64,7 @@ Shares = Annotated[float, Field(ge=0)]
 
 
 @pydantic.dataclasses.dataclass(frozen=True, config=STRICT)
-class Structure:
+class Structure(Spec):
     """σ and C, as found on pixels that a model never saw.
 
     Args:
@@ -93,19 +92,6 @@ class Structure:
         """σ of every pixel, Mg C/ha, 0 where the map has no value; in the shape of `density`."""
         found = np.asarray(self.rms_mg_c_ha)[_classes(density)]
         return np.where(np.isfinite(density), found, 0.0)
-
-    def to_json(self) -> Json:
-        """Plain values for `from_json`."""
-        return dict(json.loads(TypeAdapter(Structure).dump_json(self)))
-
-    @classmethod
-    def from_json(cls, values: Json) -> Structure:
-        """The structure of plain values.
-
-        Raises:
-            ValueError: they are none's.
-        """
-        return TypeAdapter(cls).validate_json(json.dumps(values))
 
 
 @dataclass(frozen=True)

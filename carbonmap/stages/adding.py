@@ -18,7 +18,7 @@ from carbonmap.io import lattice
 from carbonmap.io.raster import Source
 from carbonmap.labels import trustworthy
 from carbonmap.sampling import correction
-from carbonmap.stages.areas import Area, Weights, added
+from carbonmap.stages.areas import Area, Rasters, Weights, added
 from carbonmap.stages.labels import COVERAGE, STAND, TOTAL
 from carbonmap.totals import Stock
 from carbonmap.types import Bool, Floats, Ints, Json
@@ -121,7 +121,7 @@ class Sum:
 
 
 @dataclass(frozen=True)
-class _Tile:
+class _Tile(Rasters):
     """A tile of the map: arrays ``(row, col)``.
 
     Args:
@@ -143,9 +143,6 @@ class _Tile:
     learned: Bool
     error: Floats
     kept: Ints
-
-    def __getitem__(self, roi: tuple[slice, slice]) -> _Tile:
-        return _Tile(*(getattr(self, field.name)[roi] for field in dataclasses.fields(self)))
 
 
 def sums(

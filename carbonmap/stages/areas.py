@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, NoReturn, Protocol, Self, TypeVar
 
@@ -62,16 +62,18 @@ class Area:
     share_on_map: float = 1.0
 
 
-class Cut(Protocol):
-    """What a tile holds, ``(row, col)``, of which a part can be taken."""
+@dataclass(frozen=True)
+class Rasters:
+    """What a tile holds: a dataclass of arrays ``(row, col)``, of which a part can be taken."""
 
     def __getitem__(self, roi: tuple[slice, slice]) -> Self:
         """The part at some rows and columns."""
+        return type(self)(*(getattr(self, one.name)[roi] for one in fields(self)))
 
 
-Held = TypeVar("Held", bound=Cut)
+Held = TypeVar("Held", bound=Rasters)
 
-HeldIn = TypeVar("HeldIn", bound=Cut, contravariant=True)
+HeldIn = TypeVar("HeldIn", bound=Rasters, contravariant=True)
 
 
 class Adder(Protocol[HeldIn]):

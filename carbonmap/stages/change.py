@@ -42,7 +42,6 @@ SEASON_MONTHS = 2
 """By which images of two years may lie apart in the year, for what differs to be taken for change.
 """
 
-
 NEEDED: dict[str, Callable[[Any], Any]] = {
     "light_error": float,
     "shown_of_change": float,

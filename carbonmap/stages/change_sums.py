@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -12,13 +12,13 @@ from carbonmap.change import GAIN, LOSS, ChangeError
 from carbonmap.correlation import Cells
 from carbonmap.grid import Grid
 from carbonmap.io import lattice
-from carbonmap.stages.areas import Area, Weights
+from carbonmap.stages.areas import Area, Rasters, Weights
 from carbonmap.totals import Stock
 from carbonmap.types import Bool, Floats, Ints, Json
 
 
 @dataclass(frozen=True)
-class Pair:
+class Pair(Rasters):
     """A tile of both maps: arrays ``(row, col)``, 0 where one has no value.
 
     Args:
@@ -38,9 +38,6 @@ class Pair:
     chance: Floats
     seen: Floats
     area_ha: Floats
-
-    def __getitem__(self, roi: tuple[slice, slice]) -> Pair:
-        return Pair(*(getattr(self, field.name)[roi] for field in fields(self)))
 
 
 def read_pair(before: Path, after: Path, error: ChangeError, grid: Grid) -> Pair:

@@ -173,7 +173,7 @@ def _map(
         "skipped": f"{skipped:,} of {every:,} tiles hold nothing" if skipped else "",
         "pictures": _pictures(path, style, folder),
         "histogram": _bars(_histogram(path)),
-        "totals": [_row(one) for one in summed["areas"]] if summed else [],
+        "totals": [_row(one) for one in summed["areas"] if one["mapped_ha"]] if summed else [],
         "by_pool": _by_pool(summed["areas"][0]) if summed else [],
         "accuracy": _accuracy(judged) if judged else [],
         "model": _model(facts),

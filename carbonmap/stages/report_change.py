@@ -64,7 +64,7 @@ def section(folder: Path, done: Json, style: tuple[float, float], work: Path) ->
         "after": facts["after"],
         "light": f"{facts['light_error']:.1%}",
         "pictures": pictures,
-        "rows": [_row(one) for one in facts["areas"]],
+        "rows": [_row(one) for one in facts["areas"] if one["mapped_ha"]],
     }
 
 
